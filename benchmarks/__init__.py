@@ -1,0 +1,1 @@
+"""Measurements and the demonstration, printed by `secagg demo` and the scripts here."""

@@ -1,0 +1,1 @@
+"""A hospital's node: it trains, masks, keeps the journal and the privacy ledger."""
