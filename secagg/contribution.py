@@ -6,6 +6,7 @@ declared order, then the patient count. A patient adds ``round(scale * gradient)
 moves the vector by at most ``sqrt(sensitivity_squared)`` in L2, exactly, in integers.
 """
 
+from math import isqrt
 from typing import Annotated, Final
 
 import msgspec
@@ -45,6 +46,11 @@ class ContributionRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     def sensitivity_squared(self) -> int:
         """Square of the L2 sensitivity to one patient, in units squared."""
         return self.gradient_bound**2 + self.count_weight**2
+
+    @property
+    def sensitivity(self) -> int:
+        """The L2 sensitivity rounded up to an integer, in units."""
+        return isqrt(self.sensitivity_squared - 1) + 1
 
     @property
     def coordinate_bound(self) -> int:

@@ -1,8 +1,8 @@
 """The model: named float64 arrays, their canonical bytes and hash, and the update by a sum.
 
 Every hospital computes the next model itself and signs its hash, so ``apply`` must give the same
-bits on every platform: float64, elementwise + - * / only, in the order written down in ``apply``; no
-BLAS, no reductions (numpy sums pairwise, and how depends on the build), no exp or log. Optimiser
+bits on every platform: float64, elementwise + - * / only, in the order written down in ``apply``;
+no BLAS, no reductions (numpy sums pairwise, and how depends on the build), no exp or log. Optimiser
 state and the averaged iterate are arrays of the model, so the hash covers them too.
 
     spec = ModelSpec(parameters=linear_parameters(schema), contribution=..., update=...)
@@ -93,7 +93,7 @@ class UpdateRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError("update: learning_rate * weight_decay must be between 0 and 1")
         if self.averaging not in ("none", "polynomial"):
             raise ValueError(f"update: averaging {self.averaging!r} is neither none nor polynomial")
-        if not 0 <= self.averaging_power <= 1024:  # noqa: PLR2004
+        if not 0 <= self.averaging_power <= 1024:
             raise ValueError("update: averaging_power must be 0 to 1024")
         if not 1 <= self.count_floor <= 2**32:
             raise ValueError("update: count_floor must be 1 to 2^32")
@@ -284,7 +284,8 @@ def apply(model: Model, total: NDArray[np.int64], spec: ModelSpec) -> Model:
     """
     if total.dtype != np.int64 or total.shape != (spec.coordinate_count,):
         raise LocalMisuse(
-            f"the sum is {total.dtype}{list(total.shape)}; this model needs int64[{spec.coordinate_count}]"
+            f"the sum is {total.dtype}{list(total.shape)};"
+            f" this model needs int64[{spec.coordinate_count}]"
         )
     if tuple((name, array.shape) for name, array in model.items()) != spec.arrays:
         raise LocalMisuse("the model's arrays are not those that the spec declares")

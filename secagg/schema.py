@@ -5,7 +5,9 @@ in the policy, so that no statistic of the patients leaves a hospital outside th
 There are no floats: a policy is hashed as canonical JSON, so each real number is a *decimal*, a
 string such as ``"-0.5"``, which every platform reads as the same nearest float64.
 
-The schema is data. Reading a record by it is the work of ``party.training``.
+The schema is data. Reading a record by it is the work of ``party.training``. A feature's ``path``
+says where in the record its value stands: ``age``, ``sex``, ``symptoms``, ``vitals.hr``,
+``vitals.bp.systolic``, ``labs.chol``; never the diagnosis, nor who the patient is.
 
     FeatureSchema            features (one or more columns each), diagnosis (classes to predict)
       NumericFeature         one number: plausible range, public centre, half-range and default
@@ -32,7 +34,7 @@ MAX_TERM_LENGTH: Final = 64
 
 _DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_PATH: Final = re.compile(r"[a-z][a-z0-9_]{0,63}(\.[a-z][a-z0-9_]{0,63}){0,3}")
+_PATH: Final = re.compile(r"age|sex|symptoms|(vitals|labs)(\.[a-z][a-z0-9_]{0,63}){1,2}")
 _NOT_ALPHANUMERIC: Final = re.compile(r"[\W_]+")
 
 
@@ -67,7 +69,8 @@ def _check_place(name: str, path: str) -> None:
     check_name("feature", name)
     if not _PATH.fullmatch(path):
         raise ValueError(
-            f"feature {name!r}: path {path!r} is not 1 to 4 names joined by dots, like 'vitals.hr'"
+            f"feature {name!r}: path {path!r} is no place of a record's features;"
+            " write age, sex, symptoms, vitals.<name>, vitals.bp.systolic or labs.<name>"
         )
 
 
@@ -143,7 +146,7 @@ class ChoiceFeature(
     tag_field="kind",
     tag="choice",
 ):
-    """One term out of few: a column per class, ``on`` in the one that the record names, else ``off``.
+    """One term out of few: a column per class, ``on`` in the one the record names, else ``off``.
 
     The record's value may be a string, a boolean (the terms ``true`` and ``false``) or an integer.
     A class named in ``baseline`` is known but has no column: all columns are ``off``.
@@ -223,14 +226,12 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         binary mapping ("heart disease" against the rest); with more, usually a class ``other``.
     """
 
-    path: str
     classes: tuple[DiagnosisClass, ...]
     other: str
 
     def __post_init__(self) -> None:
-        _check_place("diagnosis", self.path)
         names = [each.name for each in self.classes]
-        if not 2 <= len(names) <= MAX_CLASSES:  # noqa: PLR2004
+        if not 2 <= len(names) <= MAX_CLASSES:
             raise ValueError(f"diagnosis: needs 2 to {MAX_CLASSES} classes, has {len(names)}")
         if len(set(names)) != len(names):
             raise ValueError(f"diagnosis: the same class twice in {names}")
