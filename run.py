@@ -27,7 +27,7 @@ except ImportError:
 MINIMUM = (3, 11)
 ROOT = Path(__file__).resolve().parent
 
-QUIETLY = ["--quiet", "--disable-pip-version-check"]
+QUIETLY = ["--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]
 LOCKED = ["--no-deps", "--require-hashes", "--requirement"]
 UNISOLATED = ["--no-deps", "--no-build-isolation"]  # the build backend is in the lock
 
@@ -45,7 +45,7 @@ def version_complaint(
         else "Install a newer Python (your system's packages, or python.org) and run it again."
     )
     needed, found = (f"{major}.{minor}" for major, minor in (MINIMUM, version[:2]))
-    return f"secagg needs Python {needed}; this one is {found}. {remedy}"
+    return f"secagg needs Python {needed} or newer; this one is {found}. {remedy}"
 
 
 complaint = version_complaint(sys.version_info[:3])
@@ -249,7 +249,8 @@ def main(arguments: "list[str]") -> int:
     except SetupFailed as failure:
         say(str(failure))
         say("check the network (HTTPS_PROXY and SSL_CERT_FILE are honoured) and the disk's space,")
-        say("delete .venv and .tools here, and run the same command again")
+        say("on Debian and Ubuntu `apt install python3-pip python3-venv` brings pip and venv;")
+        say("then delete .venv and .tools here, and run the same command again")
         return 1
     if command == "lint":
         return lint(setup)

@@ -31,7 +31,7 @@ def test_new_enough_pythons_are_accepted(version: tuple[int, ...]) -> None:
 def test_old_pythons_are_told_what_is_needed(version: tuple[int, ...]) -> None:
     complaint = run.version_complaint(version, which=lambda _name: None)
     assert complaint is not None
-    assert f"needs Python 3.11; this one is {version[0]}.{version[1]}." in complaint
+    assert f"needs Python 3.11 or newer; this one is {version[0]}.{version[1]}." in complaint
     assert "Install a newer Python" in complaint
 
 
