@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from secagg.contribution import ContributionRule
 from secagg.crypto.hashing import Label, digest, encode, u64
 from secagg.errors import DecodeError, LocalMisuse
-from secagg.schema import FeatureSchema, decimal
+from secagg.schema import FeatureSchema, decimal, real
 
 MAX_COORDINATES: Final = 2**26
 MAX_PARAMETERS: Final = 1024
@@ -208,7 +208,7 @@ def linear_parameters(schema: FeatureSchema) -> tuple[ParameterSpec, ...]:
 
 def initial(spec: ModelSpec) -> Model:
     """The round-0 model: every parameter and its average at ``initial``, state at zero."""
-    start = {parameter.name: float(decimal(parameter.initial)) for parameter in spec.parameters}
+    start = {parameter.name: real(parameter.initial) for parameter in spec.parameters}
     arrays: dict[str, Array] = {}
     for name, shape in spec.arrays:
         kind, _, parameter = name.partition("/")
@@ -290,11 +290,9 @@ def apply(model: Model, total: NDArray[np.int64], spec: ModelSpec) -> Model:
     if tuple((name, array.shape) for name, array in model.items()) != spec.arrays:
         raise LocalMisuse("the model's arrays are not those that the spec declares")
     rule = spec.update
-    momentum, weight_decay = float(decimal(rule.momentum)), float(decimal(rule.weight_decay))
+    momentum, weight_decay = real(rule.momentum), real(rule.weight_decay)
     updates = float(model["updates"])
-    rate = float(decimal(rule.learning_rate)) / (
-        1.0 + float(decimal(rule.learning_rate_decay)) * updates
-    )
+    rate = real(rule.learning_rate) / (1.0 + real(rule.learning_rate_decay) * updates)
     averaged = float(rule.averaging_power + 1) / (updates + float(rule.averaging_power + 1))
     counted = float(total[-1]) / float(spec.contribution.count_weight)
     divisor = float(spec.contribution.scale) * max(counted, float(rule.count_floor))

@@ -24,6 +24,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -42,11 +43,17 @@ def decimal(text: str) -> Fraction:
     """The exact value of a policy's decimal, such as ``"-12.5"``.
 
     At most 12 digits on each side of the point, no exponent, no sign but ``-``.
-    Raises ``ValueError`` for anything else. ``float(decimal(text))`` is correctly rounded.
+    Raises ``ValueError`` for anything else.
     """
     if not _DECIMAL.fullmatch(text):
         raise ValueError(f"{text!r} is not a decimal: write it like '-12.5', without an exponent")
     return Fraction(text)
+
+
+@lru_cache(maxsize=MAX_FEATURES)
+def real(text: str) -> float:
+    """The float64 nearest to a policy's decimal. Raises as ``decimal`` does."""
+    return float(decimal(text))
 
 
 def canonical_term(text: str) -> str:
