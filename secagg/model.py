@@ -7,7 +7,7 @@ state and the averaged iterate are arrays of the model, so the hash covers them 
 
     spec = ModelSpec(parameters=linear_parameters(schema), contribution=..., update=...)
     model = initial(spec)                       # the round-0 model: it stands in the policy
-    model = apply(model, total, spec)           # total: int64, spec.coordinate_count entries
+    model = apply(model, total, spec)           # total: int64, spec.dimension entries
     model_hash(model)                           # 32 bytes
     decode(canonical_bytes(model), spec)        # the same model, or DecodeError
 
@@ -112,13 +112,11 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ValueError(f"model: needs 1 to {MAX_PARAMETERS} parameters, has {len(names)}")
         if len(set(names)) != len(names):
             raise ValueError("model: two parameters have the same name")
-        if self.coordinate_count > MAX_COORDINATES:
-            raise ValueError(
-                f"model: {self.coordinate_count} coordinates, at most {MAX_COORDINATES}"
-            )
+        if self.dimension > MAX_COORDINATES:
+            raise ValueError(f"model: {self.dimension} coordinates, at most {MAX_COORDINATES}")
 
     @property
-    def coordinate_count(self) -> int:
+    def dimension(self) -> int:
         """Length of a contribution and of the sum: all parameters, then the patient count."""
         return sum(parameter.size for parameter in self.parameters) + 1
 
@@ -269,7 +267,7 @@ def decode(data: bytes, spec: ModelSpec) -> Model:
 def apply(model: Model, total: NDArray[np.int64], spec: ModelSpec) -> Model:
     """The next model, from the sum of all survivors' contributions.
 
-    total: int64, ``spec.coordinate_count`` entries, in units. For each parameter, elementwise and
+    total: int64, ``spec.dimension`` entries, in units. For each parameter, elementwise and
     in this order, each operation rounded to float64 on its own:
 
         n = max(total[-1] / count_weight, count_floor)
@@ -282,10 +280,9 @@ def apply(model: Model, total: NDArray[np.int64], spec: ModelSpec) -> Model:
     Integers of more than 53 bits are rounded to the nearest float64 first.
     Raises ``LocalMisuse`` for a sum or a model of another shape, or a result that is not finite.
     """
-    if total.dtype != np.int64 or total.shape != (spec.coordinate_count,):
+    if total.dtype != np.int64 or total.shape != (spec.dimension,):
         raise LocalMisuse(
-            f"the sum is {total.dtype}{list(total.shape)};"
-            f" this model needs int64[{spec.coordinate_count}]"
+            f"the sum is {total.dtype}{list(total.shape)}; this model needs int64[{spec.dimension}]"
         )
     if tuple((name, array.shape) for name, array in model.items()) != spec.arrays:
         raise LocalMisuse("the model's arrays are not those that the spec declares")

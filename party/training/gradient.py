@@ -2,8 +2,8 @@
 
 The model is softmax regression: logits 0 for the reference class and ``intercept + weights @ x``
 for the others (with two classes, logistic regression), the loss is cross-entropy. A patient's
-gradient is clipped in L2 as floats, rounded, and clipped again as integers, so rounding can't exceed
-the bound.
+gradient is clipped in L2 as floats, rounded, and clipped again as integers, so that rounding never
+exceeds the bound.
 
 Floats here need no reproducible bits: each hospital alone computes its own contribution, and the
 privacy guarantee rests on the integers.
@@ -19,7 +19,7 @@ from secagg.vector.fixed_point import clip_l2, quantise
 
 
 def contribution(batch: Batch, model: Model, spec: ModelSpec) -> NDArray[np.int64]:
-    """The vector x_u before noise: int64, ``spec.coordinate_count`` entries, in units.
+    """The vector x_u before noise: int64, ``spec.dimension`` entries, in units.
 
     Gradients in the declared order of parameters, then ``count_weight`` per patient. One patient
     changes it by at most ``sqrt(spec.contribution.sensitivity_squared)`` in L2, and every entry is
@@ -32,7 +32,7 @@ def contribution(batch: Batch, model: Model, spec: ModelSpec) -> NDArray[np.int6
         raise LocalMisuse(
             f"{len(batch)} patients in one batch, the policy allows {rule.max_patients}: split it"
         )
-    total = np.zeros(spec.coordinate_count, dtype=np.int64)
+    total = np.zeros(spec.dimension, dtype=np.int64)
     bound = rule.gradient_bound / rule.scale
     for gradient in patient_gradients(batch, model, spec):
         norm = float(np.sqrt(np.sum(gradient * gradient)))
