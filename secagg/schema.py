@@ -109,7 +109,6 @@ class NumericFeature(
     centre, half_range: public clinical constants; ``half_range`` is positive.
     default: the public value assumed where the record has none; within the plausible range.
     limit: how many half-ranges from the centre still count; positive.
-    missing_as: plausible-looking values that mean "not measured" (a cholesterol of 0).
     missing_indicator: adds a second column, 1 where the number is missing and 0 elsewhere.
     """
 
@@ -121,7 +120,6 @@ class NumericFeature(
     half_range: str
     default: str
     limit: str = "1"
-    missing_as: tuple[str, ...] = ()
     missing_indicator: bool = False
 
     def __post_init__(self) -> None:
@@ -129,8 +127,6 @@ class NumericFeature(
         owner = f"feature {self.name!r}"
         bounds = ("minimum", "maximum", "centre", "half_range", "default", "limit")
         value = {field: _decimal_of(owner, field, getattr(self, field)) for field in bounds}
-        for missing in self.missing_as:
-            _decimal_of(owner, "missing_as", missing)
         if value["minimum"] >= value["maximum"]:
             raise ValueError(f"{owner}: minimum {self.minimum} is not below maximum {self.maximum}")
         for field in ("centre", "default"):

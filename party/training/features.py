@@ -100,14 +100,11 @@ def _numeric(feature: NumericFeature, value: object) -> list[float]:
     if not missing:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise RecordError(feature.path, "is not a number")
-        missing = any(value == real(each) for each in feature.missing_as)
-        if not missing:
-            if not real(feature.minimum) <= value <= real(feature.maximum):
-                raise RecordError(
-                    feature.path,
-                    f"is outside {feature.minimum} to {feature.maximum}; check the unit",
-                )
-            number = float(value)
+        if not real(feature.minimum) <= value <= real(feature.maximum):
+            raise RecordError(
+                feature.path, f"is outside {feature.minimum} to {feature.maximum}; check the unit"
+            )
+        number = float(value)
     limit = real(feature.limit)
     scaled = (number - real(feature.centre)) / real(feature.half_range)
     column = min(max(scaled, -limit), limit)

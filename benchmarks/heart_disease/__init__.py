@@ -1,0 +1,1 @@
+"""Four hospitals' heart-disease data (UCI): records, split, policy, and the utility study."""
