@@ -2,7 +2,7 @@
 
 Stream of a 32-byte seed: the AES-256 encryptions of the counter blocks 0, 1, 2, ... (16 bytes,
 big-endian), one after the other. Word ``i`` of width ``w`` bytes is the little-endian number in
-bytes ``[i * w, (i + 1) * w)``. One seed must serve one vector only.
+bytes ``[i * w, (i + 1) * w)``. A seed is for one vector, ever.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 from secagg.crypto.secret import Secret
 
 SEED_BYTES: Final = 32
+
+READ_BYTES: Final = 256 * 1024
+"""The most that one read gives; a buffer of this size is read at full speed."""
+
 _BLOCK_BYTES: Final = 16
+
+# CTR adds the keystream to its input, so what it makes of zeros is the keystream itself.
+_ZEROS: Final = memoryview(bytes(READ_BYTES))
 
 
 @final
@@ -30,17 +37,20 @@ class Keystream:
         if len(seed) != SEED_BYTES:
             raise ValueError(f"a mask seed has {SEED_BYTES} bytes, not {len(seed)}")
         if offset < 0:
-            raise ValueError(f"a keystream starts at byte 0, not {offset}")
-        block, within = divmod(offset, _BLOCK_BYTES)
+            raise ValueError(f"a keystream starts at byte 0, not at {offset}")
+        block, skipped = divmod(offset, _BLOCK_BYTES)
         counter = block.to_bytes(_BLOCK_BYTES, "big")
         self._encryptor = Cipher(AES256(seed.reveal()), CTR(counter)).encryptor()
-        self._encryptor.update(bytes(within))
+        if skipped:
+            self._encryptor.update(_ZEROS[:skipped])
 
-    def read_into(self, zeros: bytes | memoryview, buffer: bytearray | memoryview) -> None:
-        """Write the next ``len(zeros)`` bytes of the stream to the front of ``buffer``.
+    def read_into(self, buffer: bytearray | memoryview) -> None:
+        """Fill ``buffer``, of up to ``READ_BYTES`` bytes, with the next bytes of the stream.
 
-        ``zeros`` is the caller's constant all-zero block (CTR adds the keystream to it), kept by
-        the caller because it is reused; ``buffer`` is at least as long. Releases the
-        interpreter lock.
+        Releases the interpreter lock meanwhile. Raises ValueError, reading nothing, for a longer
+        buffer.
         """
-        self._encryptor.update_into(zeros, buffer)
+        size = len(buffer)
+        if size > READ_BYTES:
+            raise ValueError(f"at most {READ_BYTES} bytes are read at once, not {size}")
+        self._encryptor.update_into(_ZEROS[:size], buffer)

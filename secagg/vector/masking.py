@@ -6,19 +6,18 @@ in chunks that stay in the processor's cache; nothing of the size of the vector 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, final
 
 import numpy as np
 
-from secagg.crypto.prg import Keystream
+from secagg.crypto.prg import READ_BYTES, Keystream
 from secagg.crypto.secret import Secret
 from secagg.vector.ring import Ring, Words
 
-CHUNK_BYTES: Final = 128 * 1024
-
-_ZEROS: Final = bytes(CHUNK_BYTES)
+CHUNK_BYTES: Final = READ_BYTES
+"""Of the vector treated at once. docs/adr/0010 has the measurements behind it."""
 
 
 @final
@@ -29,27 +28,32 @@ class Mask:
     seed: Secret
     sign: Literal[1, -1]
 
+    def __post_init__(self) -> None:
+        if self.sign not in (1, -1):
+            raise ValueError(f"the sign of a mask is 1 or -1, not {self.sign}")
 
-def apply_masks(words: Words, masks: Sequence[Mask], ring: Ring, start: int = 0) -> None:
+
+def apply_masks(words: Words, masks: Iterable[Mask], ring: Ring, start: int = 0) -> None:
     """Add to ``words``, in place, the signed sum of ``masks`` modulo R.
 
-    ``words`` are the coordinates from ``start`` on, contiguous and of the ring's dtype; slices
-    may be treated one by one, in any order and in parallel, with the same result as the whole.
+    ``words`` are the coordinates from ``start`` on, a contiguous vector of the ring's dtype.
+    Slices of one vector may be treated one by one, in any order and in parallel threads: the
+    result is that of the whole. Besides the vector this takes two buffers of ``CHUNK_BYTES`` and
+    about a kilobyte for each mask. Raises ValueError for any other array or a negative start.
     """
     if words.dtype != ring.dtype or words.ndim != 1 or not words.flags.c_contiguous:
-        raise ValueError(f"masks are added to contiguous vectors of {ring.dtype} only")
+        raise ValueError(f"masks are added to a contiguous vector of {ring.dtype} only")
+    if start < 0:
+        raise ValueError(f"a slice starts at coordinate 0 or later, not at {start}")
     streams = [(Keystream(mask.seed, start * ring.word_bytes), mask.sign) for mask in masks]
-    buffer = bytearray(CHUNK_BYTES)
+    buffer = memoryview(bytearray(min(CHUNK_BYTES, words.nbytes)))
     pad = np.frombuffer(buffer, ring.dtype)
-    zeros = memoryview(_ZEROS)
-    for begin in range(0, words.size, pad.size):
+    # Chunks outside, masks inside: the chunk is fetched from memory once, not once for each mask.
+    for begin in range(0, words.size, max(1, pad.size)):
         chunk = words[begin : begin + pad.size]
-        chunk_pad = pad[: chunk.size]
-        chunk_zeros = zeros[: chunk.nbytes]
+        chunk_pad, chunk_buffer = pad[: chunk.size], buffer[: chunk.nbytes]
         for stream, sign in streams:
-            stream.read_into(chunk_zeros, buffer)
-            if sign > 0:
-                chunk += chunk_pad
-            else:
-                chunk -= chunk_pad
+            stream.read_into(chunk_buffer)
+            accumulate = np.add if sign > 0 else np.subtract
+            accumulate(chunk, chunk_pad, out=chunk)
         ring.reduce(chunk)

@@ -8,10 +8,11 @@ from typing import Final, Self, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-Words: TypeAlias = NDArray[np.uint16] | NDArray[np.uint32] | NDArray[np.uint64]
-"""One word per coordinate, each below the ring's modulus."""
+Words: TypeAlias = NDArray[np.unsignedinteger]
+"""One word per coordinate: uint16, uint32 or uint64, little-endian, below the modulus."""
 
 Integers: TypeAlias = NDArray[np.int64]
+"""One integer per coordinate."""
 
 MIN_BITS: Final = 8
 MAX_BITS: Final = 64
@@ -78,11 +79,12 @@ class Ring:
         return self.reduce(words)
 
     def decode(self, words: Words) -> Integers:
-        """The integers in [-R/2, R/2) congruent to ``words``, as int64."""
+        """The integers in [-R/2, R/2) congruent to ``words``; ValueError for another dtype."""
+        if words.dtype != self.dtype:
+            raise ValueError(f"words of this ring are {self.dtype}, not {words.dtype}")
+        # Bring the top bit of the ring into the sign bit; shifting back extends the sign.
         unused = 8 * self.word_bytes - self.bits
-        signed = words.astype(self.dtype).view(self.dtype.str.replace("u", "i"))
-        # Shifting the top bit of the ring into the sign bit and back extends the sign.
-        signed <<= unused
+        signed = (words << unused).view(np.dtype(f"i{self.word_bytes}"))
         signed >>= unused
         return signed.astype(np.int64)
 
