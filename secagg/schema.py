@@ -94,6 +94,17 @@ def _check_terms(owner: str, terms: tuple[str, ...]) -> None:
         raise ValueError(f"{owner}: the same term twice in {list(terms)}")
 
 
+_DECIMALS: Final = (
+    "minimum",
+    "maximum",
+    "centre",
+    "half_range",
+    "default",
+    "limit",
+    "missing_indicator",
+)
+
+
 class NumericFeature(
     msgspec.Struct,
     frozen=True,
@@ -109,7 +120,8 @@ class NumericFeature(
     centre, half_range: public clinical constants; ``half_range`` is positive.
     default: the public value assumed where the record has none; within the plausible range.
     limit: how many half-ranges from the centre still count; positive.
-    missing_indicator: adds a second column, 1 where the number is missing and 0 elsewhere.
+    missing_indicator: unless it is "0", adds a second column, which holds this value where the
+        number is missing and 0 elsewhere.
     """
 
     name: str
@@ -120,13 +132,12 @@ class NumericFeature(
     half_range: str
     default: str
     limit: str = "1"
-    missing_indicator: bool = False
+    missing_indicator: str = "0"
 
     def __post_init__(self) -> None:
         _check_place(self.name, self.path)
         owner = f"feature {self.name!r}"
-        bounds = ("minimum", "maximum", "centre", "half_range", "default", "limit")
-        value = {field: _decimal_of(owner, field, getattr(self, field)) for field in bounds}
+        value = {field: _decimal_of(owner, field, getattr(self, field)) for field in _DECIMALS}
         if value["minimum"] >= value["maximum"]:
             raise ValueError(f"{owner}: minimum {self.minimum} is not below maximum {self.maximum}")
         for field in ("centre", "default"):
@@ -138,7 +149,14 @@ class NumericFeature(
 
     def columns(self) -> tuple[str, ...]:
         """Names of the columns, in order."""
-        return (self.name, f"{self.name}:missing") if self.missing_indicator else (self.name,)
+        if not self.has_missing_indicator:
+            return (self.name,)
+        return (self.name, f"{self.name}:missing")
+
+    @property
+    def has_missing_indicator(self) -> bool:
+        """Whether there is a second column."""
+        return real(self.missing_indicator) != 0
 
 
 class ChoiceFeature(
@@ -153,7 +171,7 @@ class ChoiceFeature(
 
     The record's value may be a string, a boolean (the terms ``true`` and ``false``) or an integer.
     A class named in ``baseline`` is known but has no column: all columns are ``off``.
-    other: adds a last column for a term that is neither a class nor in ``baseline``.
+    other: adds a last column: ``on`` for a term that is neither class nor baseline, else 0.
     default: the class or baseline term assumed where the record has none; "" leaves all ``off``.
     """
 
@@ -187,7 +205,7 @@ class TermSetFeature(
     """A list of terms: a column per class, ``on`` where the list has the term, else ``off``.
 
     A missing list is the empty one. Terms in ``baseline`` are known and have no column.
-    other: adds a last column, ``on`` where a term of the list is neither class nor baseline.
+    other: adds a last column: ``on`` where a term is neither class nor baseline, else 0.
     """
 
     name: str

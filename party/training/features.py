@@ -108,7 +108,9 @@ def _numeric(feature: NumericFeature, value: object) -> list[float]:
     limit = real(feature.limit)
     scaled = (number - real(feature.centre)) / real(feature.half_range)
     column = min(max(scaled, -limit), limit)
-    return [column, float(missing)] if feature.missing_indicator else [column]
+    if not feature.has_missing_indicator:
+        return [column]
+    return [column, real(feature.missing_indicator) if missing else 0.0]
 
 
 def _choice(feature: ChoiceFeature, value: object) -> list[float]:
@@ -130,5 +132,5 @@ def _indicators(feature: ChoiceFeature | TermSetFeature, terms: set[str]) -> lis
     columns = [on if each in terms else off for each in feature.classes]
     if feature.other:
         unknown = terms.difference(feature.classes, feature.baseline, {""})
-        columns.append(on if unknown else off)
+        columns.append(on if unknown else 0.0)
     return columns
