@@ -1,0 +1,227 @@
+"""Round 0, AdvertiseKeys: fresh keys for one attempt, signed under the pinned identity.
+
+Bonawitz et al. (CCS 2017), Figure 4, round 0, active-adversary variant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secagg import context
+from secagg.checks import Check
+from secagg.context import Attempt
+from secagg.crypto.keys import KeyPair
+from secagg.crypto.randomness import Randomness
+from secagg.crypto.signatures import IdentityKey, verify
+from secagg.errors import LocalMisuse
+from secagg.policy import Policy
+from secagg.rounds.journal import Entered, Standing
+from secagg.rounds.machine import (
+    SERVER,
+    ClientState,
+    Hospital,
+    ServerState,
+    ServerStep,
+    Step,
+    require,
+)
+from secagg.wire.messages import AdvertiseKeys, Advertisement, Announcement, Wire
+
+MAX_ATTEMPT = 1000
+MAX_ROUND_GAP = 10_000
+
+# --- client --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Advertised(ClientState):
+    """The client has advertised; it expects KeyRoster. ``vector``: x_u before noise, int64 (d,)."""
+
+    vector: NDArray[np.int64] = field(repr=False)
+    channel: KeyPair
+    mask: KeyPair
+    advertisement: Advertisement
+
+
+def advertise_keys(
+    hospital: Hospital,
+    announcement: Announcement,
+    *,
+    standing: Standing,
+    base_model_hash: bytes,
+    batch_round: int,
+    vector: NDArray[np.int64],
+    randomness: Randomness,
+) -> Step[Advertised]:
+    """Enter an announced attempt with the integer vector x_u (clipped, not yet noised).
+
+    ``batch_round``: the round for which this hospital's batch was made; it counts for later ones
+    too, within MAX_ROUND_GAP, so that no single message can exhaust the counter.
+
+    Raises PeerViolation if the announcement is not for this hospital's policy, model and journal;
+    LocalMisuse if ``vector`` is not int64 of shape (d,) within ``max_value``.
+    """
+    attempt = accept(hospital.policy, announcement, standing, base_model_hash)
+    require(
+        batch_round <= attempt.round <= batch_round + MAX_ROUND_GAP,
+        Check.ROUND_WANTED,
+        SERVER,
+        f"round {attempt.round}, the batch is for round {batch_round}",
+    )
+    require(
+        standing.charged < hospital.policy.max_charged_attempts,
+        Check.CHARGES_LEFT,
+        SERVER,
+        f"{standing.charged} attempts charged: the operator of this node must allow more",
+    )
+    _check_vector(hospital.policy, vector)
+    channel, mask = KeyPair.generate(randomness), KeyPair.generate(randomness)
+    session, u = attempt.session, hospital.u
+    statement = context.advertisement(session, u, channel.public, mask.public)
+    advertisement = Advertisement(
+        u, channel.public, mask.public, hospital.identity.sign(*statement)
+    )
+    message = AdvertiseKeys(
+        policy_digest=attempt.policy_digest,
+        round=attempt.round,
+        attempt=attempt.attempt,
+        base_model_hash=attempt.base_model_hash,
+        session=session,
+        advertisement=advertisement,
+    )
+    state = Advertised(
+        hospital=hospital,
+        attempt=attempt,
+        outbound=(message,),
+        vector=vector,
+        channel=channel,
+        mask=mask,
+        advertisement=advertisement,
+    )
+    return Step(state, durable=(Entered(attempt),))
+
+
+def accept(
+    policy: Policy, announcement: Announcement, standing: Standing, base_model_hash: bytes
+) -> Attempt:
+    """The attempt that ``announcement`` opens, if this hospital may enter it."""
+    attempt = Attempt(
+        policy_digest=policy.digest(),
+        round=announcement.round,
+        attempt=announcement.attempt,
+        base_model_hash=base_model_hash,
+        server_nonce=announcement.server_nonce,
+    )
+    require(announcement.policy_digest == attempt.policy_digest, Check.POLICY_PINNED, SERVER)
+    require(announcement.base_model_hash == base_model_hash, Check.BASE_MODEL_HELD, SERVER)
+    require(
+        verify(bytes.fromhex(policy.server_key), announcement.signature, *attempt.statement()),
+        Check.ANNOUNCEMENT_SIGNED,
+        SERVER,
+    )
+    require(1 <= announcement.attempt <= MAX_ATTEMPT, Check.ATTEMPT_BOUNDED, SERVER)
+    require(
+        (announcement.round, announcement.attempt) > standing.entered,
+        Check.ATTEMPT_INCREASES,
+        SERVER,
+        f"announced {(announcement.round, announcement.attempt)}, entered {standing.entered}",
+    )
+    require(
+        announcement.round > standing.closed
+        and announcement.round not in (standing.answered, standing.signed, standing.abandoning),
+        Check.ROUND_OPEN,
+        SERVER,
+        f"round {announcement.round}",
+    )
+    return attempt
+
+
+def _check_vector(policy: Policy, vector: NDArray[np.int64]) -> None:
+    dimension, bound = policy.vector.dimension, policy.vector.max_value
+    if vector.dtype != np.int64 or vector.shape != (dimension,):
+        raise LocalMisuse(f"the vector must be int64 of shape ({dimension},)")
+    if vector.size and (int(vector.min()) < -bound or int(vector.max()) > bound):
+        raise LocalMisuse(f"a coordinate exceeds the policy's max_value {bound}: clip it first")
+
+
+# --- server --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Advertising(ServerState):
+    """The attempt is announced to ``invited``; advertisements come in."""
+
+    invited: frozenset[int]
+    announcement: Announcement
+    advertisements: Mapping[int, Advertisement] = field(default_factory=dict)
+
+    def outbound(self, u: int) -> Iterable[Wire]:
+        """The announcement, for whoever is invited and has not advertised."""
+        return (self.announcement,) if u in self.awaited() else ()
+
+    def awaited(self) -> frozenset[int]:
+        """The invited who have not advertised."""
+        return self.invited - self.advertisements.keys()
+
+
+def announce(
+    policy: Policy,
+    identity: IdentityKey,
+    *,
+    round_number: int,
+    attempt_number: int,
+    base_model_hash: bytes,
+    randomness: Randomness,
+    invited: frozenset[int] | None = None,
+) -> ServerStep[Advertising]:
+    """Open attempt ``attempt_number`` (1..1000) of a training round; default: invite everybody."""
+    attempt = Attempt(
+        policy.digest(), round_number, attempt_number, base_model_hash, randomness.draw(32)
+    )
+    announcement = Announcement(
+        policy_digest=attempt.policy_digest,
+        round=round_number,
+        attempt=attempt_number,
+        base_model_hash=base_model_hash,
+        server_nonce=attempt.server_nonce,
+        signature=identity.sign(*attempt.statement()),
+    )
+    invited = frozenset(policy.members) if invited is None else invited
+    state = Advertising(
+        policy=policy,
+        identity=identity,
+        attempt=attempt,
+        invited=invited,
+        announcement=announcement,
+    )
+    return ServerStep(state, recipients=invited)
+
+
+def collect_advertisement(state: Advertising, u: int, message: AdvertiseKeys) -> Advertising:
+    """Take one client's advertisement into U1; the first one of a client stands."""
+    name, attempt, advertisement = state.policy.name(u), state.attempt, message.advertisement
+    stated = (message.policy_digest, message.round, message.attempt, message.base_model_hash)
+    current = (
+        attempt.policy_digest, attempt.round, attempt.attempt, attempt.base_model_hash
+    )  # fmt: skip
+    require(stated == current, Check.ADVERTISEMENT_CURRENT, name, "policy, round or model differ")
+    require(
+        advertisement.u == u
+        and u in state.invited
+        and verify(
+            state.policy.identity_key(u),
+            advertisement.signature,
+            *context.advertisement(
+                attempt.session, u, advertisement.channel_key, advertisement.mask_key
+            ),
+        ),
+        Check.ADVERTISEMENT_VALID,
+        name,
+    )
+    if u in state.advertisements:
+        return state
+    return replace(state, advertisements={**state.advertisements, u: advertisement})

@@ -1,0 +1,370 @@
+"""Certification: every hospital computes the model from the sum and signs its hash; or the round
+is abandoned by a quorum. One of the two, never both.
+
+Not in the paper; docs/protocol.md, "Certification". What is signed here outlives the session, so
+it can be verified from the policy alone: by hospitals that had dropped, and by a reviewer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from secagg import context
+from secagg.checks import Check
+from secagg.crypto.hashing import Label
+from secagg.crypto.randomness import Randomness
+from secagg.crypto.signatures import verify
+from secagg.errors import LocalMisuse
+from secagg.policy import Policy
+from secagg.rounds.journal import (
+    Abandoned,
+    AbandonmentSigned,
+    CertificateSigned,
+    Certified,
+    Standing,
+)
+from secagg.rounds.machine import (
+    SERVER,
+    Hospital,
+    ServerState,
+    ServerStep,
+    Step,
+    ascending,
+    require,
+)
+from secagg.rounds.r3_consistency_check import signed
+from secagg.rounds.r4_unmasking import Unmasked, check_survivors
+from secagg.vector.aggregate import packed_chunks, vector_digest
+from secagg.wire.messages import (
+    Abandonment,
+    AbandonmentRequest,
+    Certificate,
+    CertificateNotice,
+    CertificateShare,
+    PublishedSum,
+    SumAnnouncement,
+    VectorChunk,
+    Wire,
+)
+
+NextModelHash = Callable[[NDArray[np.int64]], bytes]
+"""From the sum to the hash of the model it makes of the held one; secagg.model computes it."""
+
+# --- client --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SumReceived:
+    """Client-side event: the published sum has come whole, chunks checked."""
+
+    announcement: SumAnnouncement
+    total: NDArray[np.int64] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SumSigned:
+    """The hospital has signed the model of this round; it expects CertificateNotice."""
+
+    hospital: Hospital
+    session: bytes
+    published: PublishedSum
+    model_hash: bytes
+    outbound: Iterable[Wire]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundCertified:
+    """Terminal: the round has a certificate that names the model this hospital computed."""
+
+    certificate: Certificate
+    outbound: Iterable[Wire] = ()
+
+
+def sign_sum(
+    hospital: Hospital,
+    event: SumReceived,
+    *,
+    standing: Standing,
+    base_model_hash: bytes,
+    next_model_hash: NextModelHash,
+) -> Step[SumSigned]:
+    """Check a published sum, compute the model, sign its hash: at most once per training round.
+
+    Any hospital of the roster may do so, also one that dropped out of the attempt.
+    """
+    published, policy = event.announcement.published, hospital.policy
+    check_published(policy, published)
+    require(
+        published.policy_digest == policy.digest()
+        and published.base_model_hash == base_model_hash
+        and published.round > standing.closed
+        and standing.abandoning != published.round,
+        Check.SUM_CONTEXT,
+        SERVER,
+        f"round {published.round}",
+    )
+    require(standing.signed is None, Check.SUM_ONCE, SERVER, f"round {standing.signed} is signed")
+    total = event.total
+    require(
+        total.shape == (policy.vector.dimension,)
+        and vector_digest(Label.SUM, total, policy.ring) == published.sum_digest,
+        Check.SUM_MATCHES,
+        SERVER,
+    )
+    require(within_bound(policy, len(published.u3), total), Check.SUM_BOUNDED, SERVER)
+    model_hash = next_model_hash(total)
+    signature = hospital.identity.sign(*context.certificate(published, model_hash))
+    entry = CertificateSigned(event.announcement.session, published, model_hash, signature)
+    return Step(restore_signed(hospital, entry), durable=(entry,))
+
+
+def restore_signed(hospital: Hospital, entry: CertificateSigned) -> SumSigned:
+    """The state that a client restarts in, from its journal alone."""
+    return SumSigned(
+        hospital=hospital,
+        session=entry.session,
+        published=entry.published,
+        model_hash=entry.model_hash,
+        outbound=(CertificateShare(entry.session, entry.model_hash, entry.signature),),
+    )
+
+
+def conclude(
+    state: SumSigned,
+    message: CertificateNotice,
+    randomness: Randomness,
+) -> Step[RoundCertified]:
+    """Accept the certificate of the sum that this hospital signed."""
+    certificate = message.certificate
+    check_certificate(state.hospital.policy, certificate)
+    ours = (state.published.round, state.model_hash)
+    require((certificate.round, certificate.model_hash) == ours, Check.CERTIFICATE_HASH, SERVER)
+    return Step(RoundCertified(certificate), durable=(Certified(certificate),))
+
+
+def check_published(policy: Policy, published: PublishedSum) -> None:
+    """Raise PeerViolation unless server and t survivors vouch for this sum's U3."""
+    u3 = published.u3
+    require(
+        verify(
+            bytes.fromhex(policy.server_key),
+            published.server_signature,
+            *context.published_sum(published),
+        ),
+        Check.SUM_SIGNED,
+        SERVER,
+    )
+    require(
+        ascending(u3) and set(u3) <= set(policy.members) and len(u3) >= policy.min_survivors,
+        Check.SUM_COHORT,
+        SERVER,
+    )
+    check_survivors(policy, published.u2_hash, u3, published.survivor_signatures)
+
+
+def within_bound(policy: Policy, survivors: int, total: NDArray[np.int64]) -> bool:
+    """Whether every coordinate is one that so many hospitals can add up to."""
+    bound = survivors * policy.max_coordinate
+    return not total.size or (-bound <= int(total.min()) and int(total.max()) <= bound)
+
+
+def check_certificate(policy: Policy, certificate: Certificate) -> None:
+    """Raise PeerViolation unless t roster members signed this certificate under this policy."""
+    statement = context.certificate(certificate, certificate.model_hash)
+    signers = [s.u for s in certificate.signatures]
+    require(
+        certificate.policy_digest == policy.digest()
+        and ascending(signers)
+        and set(signers) <= set(policy.members)
+        and len(signers) >= policy.threshold
+        and all(
+            verify(policy.identity_key(s.u), s.signature, *statement)
+            for s in certificate.signatures
+        ),
+        Check.CERTIFICATE_QUORUM,
+        SERVER,
+        f"round {certificate.round}",
+    )
+
+
+def sign_abandonment(
+    hospital: Hospital,
+    request: AbandonmentRequest,
+    *,
+    standing: Standing,
+    base_model_hash: bytes,
+    newest_round: int,
+) -> AbandonmentSigned:
+    """Sign that a training round ends without a model; make the entry durable, then send it.
+
+    ``newest_round``: the highest round that this hospital has entered or has a batch for. A
+    hospital that has answered in the round signs only if noise covers what two cohorts would tell.
+    """
+    policy, number = hospital.policy, request.round
+    answered_bare = standing.answered == number and policy.noise.mode == "none"
+    require(
+        standing.closed < number <= newest_round
+        and standing.signed != number
+        and request.base_model_hash == base_model_hash
+        and not answered_bare,
+        Check.ABANDON_ALLOWED,
+        SERVER,
+        f"round {number}",
+    )
+    statement = context.abandonment(policy.digest(), number, base_model_hash)
+    return AbandonmentSigned(number, hospital.identity.sign(*statement))
+
+
+def check_abandonment(policy: Policy, abandonment: Abandonment) -> Abandoned:
+    """The journal entry of a valid abandonment; raises PeerViolation without t signatures."""
+    statement = context.abandonment(policy.digest(), abandonment.round, abandonment.base_model_hash)
+    signers = [s.u for s in abandonment.signatures]
+    require(
+        abandonment.policy_digest == policy.digest()
+        and ascending(signers)
+        and set(signers) <= set(policy.members)
+        and len(signers) >= policy.threshold
+        and all(
+            verify(policy.identity_key(s.u), s.signature, *statement)
+            for s in abandonment.signatures
+        ),
+        Check.ABANDONMENT_QUORUM,
+        SERVER,
+        f"round {abandonment.round}",
+    )
+    return Abandoned(abandonment.round)
+
+
+# --- server --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Certifying(ServerState):
+    """The sum is published; signatures on model hashes come in, from any roster member."""
+
+    published: PublishedSum
+    total: NDArray[np.int64] = field(repr=False)
+    shares: Mapping[int, CertificateShare] = field(default_factory=dict)
+
+    def outbound(self, u: int) -> Iterable[Wire]:
+        """The sum, for roster members that have not signed; chunk by chunk."""
+        if u not in self.awaited():
+            return
+        session = self.attempt.session
+        yield SumAnnouncement(session, self.published)
+        for start, data in packed_chunks(self.total, self.policy.ring):
+            yield VectorChunk(session, start, data)
+
+    def awaited(self) -> frozenset[int]:
+        """The roster members that have not signed."""
+        return frozenset(self.policy.members) - self.shares.keys()
+
+    def certificate(self) -> Certificate | None:
+        """The certificate, if t hospitals have signed one model hash; all its signatures in it."""
+        by_hash: dict[bytes, dict[int, bytes]] = {}
+        for u, share in self.shares.items():
+            by_hash.setdefault(share.model_hash, {})[u] = share.signature
+        for model_hash, signatures in by_hash.items():
+            if len(signatures) >= self.policy.threshold:
+                p = self.published
+                return Certificate(
+                    policy_digest=p.policy_digest,
+                    round=p.round,
+                    attempt=p.attempt,
+                    base_model_hash=p.base_model_hash,
+                    u2_hash=p.u2_hash,
+                    u3=p.u3,
+                    sum_digest=p.sum_digest,
+                    model_hash=model_hash,
+                    signatures=signed(signatures),
+                )
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded(ServerState):
+    """Terminal: the round is certified."""
+
+    certificate: Certificate
+
+    def outbound(self, u: int) -> Iterable[Wire]:
+        """The certificate, for everybody."""
+        return (CertificateNotice(self.certificate),)
+
+
+def publish_sum(state: Unmasked, total: NDArray[np.int64]) -> ServerStep[Certifying]:
+    """Round 4 ends: sign and publish the sum (int64, unmasked and centred)."""
+    policy = state.policy
+    if not within_bound(policy, len(state.u3), total):
+        raise LocalMisuse("the unmasked sum exceeds what its hospitals can add up to")
+    attempt = state.attempt
+    facts = PublishedSum(
+        policy_digest=attempt.policy_digest,
+        round=attempt.round,
+        attempt=attempt.attempt,
+        base_model_hash=attempt.base_model_hash,
+        u2_hash=state.u2_hash,
+        u3=state.u3,
+        sum_digest=vector_digest(Label.SUM, total, policy.ring),
+        survivor_signatures=signed(state.signatures),
+        server_signature=bytes(64),
+    )
+    signature = state.identity.sign(*context.published_sum(facts))
+    certifying = Certifying(
+        policy=policy,
+        identity=state.identity,
+        attempt=attempt,
+        published=msgspec.structs.replace(facts, server_signature=signature),
+        total=total,
+    )
+    return ServerStep(certifying, recipients=frozenset(policy.members))
+
+
+def collect_certificate_share(state: Certifying, u: int, message: CertificateShare) -> Certifying:
+    """Take one hospital's signature on the model hash that it computed."""
+    require(
+        verify(
+            state.policy.identity_key(u),
+            message.signature,
+            *context.certificate(state.published, message.model_hash),
+        ),
+        Check.CERTIFICATE_SHARE_VALID,
+        state.policy.name(u),
+    )
+    return replace(state, shares={**state.shares, u: message})
+
+
+def conclude_round(state: Certifying) -> ServerStep[ServerState]:
+    """Certification ends, if t hospitals agree; else it goes on waiting in the same state."""
+    certificate = state.certificate()
+    if certificate is None:
+        return ServerStep(state)
+    concluded = Concluded(
+        policy=state.policy,
+        identity=state.identity,
+        attempt=state.attempt,
+        certificate=certificate,
+    )
+    return ServerStep(concluded, recipients=frozenset(state.policy.members))
+
+
+def abandonment_share_valid(
+    policy: Policy, u: int, round_number: int, base_model_hash: bytes, signature: bytes
+) -> bool:
+    """Whether ``signature`` is u's on the abandonment of this round (CHK-551)."""
+    statement = context.abandonment(policy.digest(), round_number, base_model_hash)
+    return verify(policy.identity_key(u), signature, *statement)
+
+
+def abandonment(
+    policy: Policy, round_number: int, base_model_hash: bytes, signatures: Mapping[int, bytes]
+) -> Abandonment | None:
+    """The abandonment, if t hospitals have signed it."""
+    if len(signatures) < policy.threshold:
+        return None
+    return Abandonment(policy.digest(), round_number, base_model_hash, signed(signatures))

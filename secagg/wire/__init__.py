@@ -1,0 +1,1 @@
+"""Messages, their codec and their framing: bytes in, values out, no sockets."""
