@@ -56,6 +56,19 @@ def zcdp_to_epsilon(rho: Real, delta: Real, total_variation: Fraction = Fraction
     return inf
 
 
+def renyi_to_epsilon(order: int, divergence: Real, delta: Real) -> float:
+    """The epsilon at ``delta`` that a Renyi divergence of one ``order`` >= 2 shows, rounded up.
+
+    The same Proposition 7, at this alpha alone. Raises ValueError for other arguments.
+    """
+    if order < 2 or divergence < 0 or not 0 < delta < 1:
+        raise ValueError(
+            f"required are order >= 2, divergence >= 0 and 0 < delta < 1, got {order}, "
+            f"{divergence} and {delta}"
+        )
+    return _at_order(float(order - 1), float(divergence), -log(float(delta)))
+
+
 def epsilon_to_zcdp(epsilon: Real, delta: Real) -> float:
     """A rho, the largest up to rounding, with ``zcdp_to_epsilon(rho, delta) <= epsilon``.
 
@@ -92,6 +105,10 @@ def _epsilon(rho: float, delta: float) -> float:
             low = middle
         else:
             high = middle
-    a = high
-    terms = ((1 + a) * rho, log(a), -log1p(a), (target - log1p(a)) / a)
-    return max(0.0, sum(terms) + _ROUNDING * (sum(map(abs, terms)) + target / a))
+    return _at_order(high, (1 + high) * rho, target)
+
+
+def _at_order(a: float, divergence: float, target: float) -> float:
+    """The bound from a Renyi divergence of order 1 + a, rounded up; target = ln(1 / delta)."""
+    terms = (divergence, log(a), -log1p(a), (target - log1p(a)) / a)
+    return max(0.0, sum(terms) + _ROUNDING * (sum(map(abs, terms)) + (1 + target) / a))

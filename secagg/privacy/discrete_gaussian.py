@@ -95,12 +95,11 @@ def _words(key: Secret, layer: int, size: int) -> Iterator[tuple[int, NDArray[np
     A chunk is overwritten by the next.
     """
     stream = Keystream(key, 2 * layer * _STREAM_BYTES)
-    zeros = bytes(_CHUNK * _WORD_BYTES)
-    buffer = bytearray(len(zeros))
+    buffer = bytearray(_CHUNK * _WORD_BYTES)
     words = np.frombuffer(buffer, dtype="<u8")
     for start in range(0, size, _CHUNK):
         count = min(_CHUNK, size - start)
-        stream.read_into(memoryview(zeros)[: count * _WORD_BYTES], buffer)
+        stream.read_into(memoryview(buffer)[: count * _WORD_BYTES])
         yield start, words[:count]
 
 
@@ -108,5 +107,5 @@ def _refinement(key: Secret, layer: int, start: int, index: int) -> int:
     """The 128 bits that follow word ``start + index`` of a layer: a block of the next stream."""
     offset = (2 * layer + 1) * _STREAM_BYTES + (start + index) * _REFINEMENT_BYTES
     block = bytearray(_REFINEMENT_BYTES)
-    Keystream(key, offset).read_into(bytes(_REFINEMENT_BYTES), block)
+    Keystream(key, offset).read_into(block)
     return int.from_bytes(block, "little")
