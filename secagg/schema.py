@@ -323,9 +323,9 @@ def _decimal_of(owner: str, field: str, text: str) -> Fraction:
 def _check_indicators(feature: "ChoiceFeature | TermSetFeature") -> str:
     _check_place(feature.name, feature.path)
     owner = f"feature {feature.name!r}"
-    _check_terms(owner, feature.classes + feature.baseline)
     if not feature.classes:
         raise ValueError(f"{owner}: needs at least one class")
+    _check_terms(owner, feature.classes + feature.baseline)
     if feature.other and "other" in feature.classes:
         raise ValueError(f"{owner}: 'other' is the name of the last column, not of a class")
     if _decimal_of(owner, "on", feature.on) == _decimal_of(owner, "off", feature.off):
