@@ -1,0 +1,76 @@
+"""``python -m benchmarks.heart_disease``: the utility study, or the selection of its constants."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.heart_disease import selection, study
+
+SCHEMA = "secagg-heart-disease/1"
+_WIDTH = 100
+
+
+class Format(StrEnum):
+    """How results are written on standard output."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def main(
+    seeds: Annotated[int, typer.Option(min=1, help="Noise seeds per private row.")] = 10,
+    select: Annotated[
+        bool, typer.Option("--select", help="Cross-validate the constants instead (minutes).")
+    ] = False,
+    output: Annotated[Format, typer.Option("--format", help="text or json.")] = Format.TEXT,
+) -> None:
+    """Accuracy on FLamby's heart-disease split against epsilon, beside FLamby's own figures."""
+    if select:
+        _select(output)
+    else:
+        _study(seeds, output)
+
+
+def _study(seeds: int, output: Format) -> None:
+    outcome = study.run(seeds)
+    if output is Format.JSON:
+        _write({"schema": SCHEMA, "study": outcome, "published": study.PUBLISHED})
+        return
+    table = Table(
+        title=f"Accuracy, mean of four test sets: {outcome.rounds} rounds, {outcome.seeds} seeds, "
+        f"delta = {outcome.delta} per patient over all rounds"
+    )
+    for heading in ("", "epsilon (sum)", "(own vector)", "accuracy", "+-"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for row in outcome.results:
+        epsilons = (f"{row.spent.sum:.3f}", f"{row.spent.own:.3f}") if row.spent else ("", "")
+        table.add_row(row.name, *epsilons, f"{row.mean:.3f}", f"{row.deviation:.3f}")
+    for figure in study.PUBLISHED:
+        table.add_row(figure.name, "", figure.epsilon or "", f"{figure.accuracy:.3f}", "")
+    Console(width=_WIDTH).print(table)
+
+
+def _select(output: Format) -> None:
+    console = Console(stderr=True)
+    candidates = []
+    for number, constants in enumerate(grid := selection.grid(), start=1):
+        candidates.append(selection.evaluate(constants))
+        console.print(f"{number}/{len(grid)}  {candidates[-1].score:.4f}  {constants}")
+    chosen = selection.select(candidates)
+    if output is Format.JSON:
+        _write({"schema": SCHEMA, "chosen": chosen, "candidates": candidates})
+        return
+    Console().print(f"chosen: {chosen}, score {chosen.score:.4f}")
+
+
+def _write(document: object) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(document)).decode() + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

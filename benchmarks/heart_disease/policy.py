@@ -1,0 +1,154 @@
+"""What the four hospitals pin: features, model, encoding, update rule and number of rounds.
+
+Every constant of the features is public clinical knowledge, chosen without the patients: thresholds
+and spreads of adults referred for chest pain, so that one unit is about one standard deviation. The
+constants in ``CHOSEN`` were selected by cross-validation inside the training rows
+(``python -m benchmarks.heart_disease --select``).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from secagg.contribution import ContributionRule
+from secagg.model import ModelSpec, UpdateRule, linear_parameters
+from secagg.schema import (
+    ChoiceFeature,
+    Diagnosis,
+    DiagnosisClass,
+    FeatureSchema,
+    NumericFeature,
+    TermSetFeature,
+)
+
+DELTA: Final = "0.001"
+
+# 240^2 + 44^2 = 244^2: the sensitivity is an integer, so nothing is lost by rounding it up.
+_GRADIENT_BOUND: Final = 240
+_COUNT_WEIGHT: Final = 44
+
+
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """What is selected.
+
+    rounds: training rounds, which share the privacy budget equally.
+    scale: units per 1.0 of gradient; a patient's gradient is clipped at 240 / scale.
+    learning_rate: a decimal.
+    cholesterol_missing: value of the indicator of a missing cholesterol, a decimal.
+    """
+
+    rounds: int
+    scale: int
+    learning_rate: str
+    cholesterol_missing: str
+
+
+CHOSEN: Final = Constants(rounds=3, scale=1024, learning_rate="2.5", cholesterol_missing="8")
+
+
+def schema(constants: Constants = CHOSEN) -> FeatureSchema:
+    """The features of a record, and heart disease (any) against none."""
+    return FeatureSchema(
+        features=(
+            _number("age", "age", minimum="0", maximum="130", centre="50", half_range="10"),
+            ChoiceFeature(
+                name="sex",
+                path="sex",
+                classes=("male",),
+                baseline=("female",),
+                other=True,
+                on="1",
+                off="-1",
+            ),
+            TermSetFeature(
+                name="symptoms",
+                path="symptoms",
+                classes=("asymptomatic", "exercise_induced_angina"),
+                baseline=("typical_angina", "atypical_angina", "non_anginal_chest_pain"),
+                on="1",
+                off="-1",
+            ),
+            # 130 mmHg: where hypertension begins (ACC/AHA 2017).
+            _number(
+                "systolic",
+                "vitals.bp.systolic",
+                minimum="40",
+                maximum="300",
+                centre="130",
+                half_range="20",
+            ),
+            # 150 per minute: nine tenths of the age-predicted maximum at 55 (220 - age).
+            _number(
+                "max_hr",
+                "vitals.max_hr",
+                minimum="20",
+                maximum="260",
+                centre="150",
+                half_range="25",
+            ),
+            # 1 mm: the criterion of a positive exercise test.
+            _number(
+                "st_depression",
+                "labs.st_depression",
+                minimum="-10",
+                maximum="15",
+                centre="1",
+                half_range="1",
+            ),
+            # 220 mg/dl: the middle of the borderline range (ATP III).
+            _number(
+                "chol",
+                "labs.chol",
+                minimum="40",
+                maximum="1000",
+                centre="220",
+                half_range="50",
+                missing_indicator=constants.cholesterol_missing,
+            ),
+        ),
+        diagnosis=Diagnosis(
+            classes=(
+                DiagnosisClass(name="no_heart_disease"),
+                DiagnosisClass(name="heart_disease", terms=("heart_disease",)),
+            ),
+            other="no_heart_disease",
+        ),
+    )
+
+
+def model_spec(constants: Constants = CHOSEN) -> ModelSpec:
+    """Logistic regression over ``schema``, one update per round."""
+    return ModelSpec(
+        parameters=linear_parameters(schema(constants)),
+        contribution=ContributionRule(
+            scale=constants.scale,
+            gradient_bound=_GRADIENT_BOUND,
+            count_weight=_COUNT_WEIGHT,
+            max_patients=512,
+        ),
+        update=UpdateRule(learning_rate=constants.learning_rate, count_floor=200),
+    )
+
+
+def _number(
+    name: str,
+    path: str,
+    *,
+    minimum: str,
+    maximum: str,
+    centre: str,
+    half_range: str,
+    missing_indicator: str = "0",
+) -> NumericFeature:
+    """A number that counts up to two half-ranges from its centre, where it stands if missing."""
+    return NumericFeature(
+        name=name,
+        path=path,
+        minimum=minimum,
+        maximum=maximum,
+        centre=centre,
+        half_range=half_range,
+        default=centre,
+        limit="2",
+        missing_indicator=missing_indicator,
+    )

@@ -1,0 +1,109 @@
+"""Private training of the four hospitals in one process, on the code that the hospitals run.
+
+Contributions, noise and updates are the real ones. The secure sum equals the plain integer sum bit
+for bit, so here integers are added.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+from typing import Final, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.heart_disease.dataset import HOSPITALS, Row
+from benchmarks.heart_disease.policy import DELTA
+from party.training.features import Batch, read_batch
+from party.training.gradient import contribution
+from party.training.records import decode_record
+from secagg.model import Model, ModelSpec, apply, initial
+from secagg.privacy.accounting import RHO_UNIT, epsilon_to_zcdp, zcdp_to_epsilon
+from secagg.privacy.mechanism import Mechanism
+from secagg.schema import FeatureSchema
+
+CORRUPT: Final = 1
+MIN_SURVIVORS: Final = 3
+
+Batches = Mapping[str, Batch]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A guarantee to train under, for a patient, over all rounds together, at delta = ``DELTA``.
+
+    mode: "exact" and "at_least" protect against the server with one hospital, who see the sums;
+        "local" against everybody together, who see the hospital's own noised vectors.
+    epsilon: a decimal.
+    """
+
+    mode: Literal["exact", "at_least", "local"]
+    epsilon: str
+
+    def mechanism(self, spec: ModelSpec, rounds: int) -> Mechanism:
+        """The noise of one of ``rounds`` equal rounds."""
+        budget = Fraction(epsilon_to_zcdp(Fraction(self.epsilon), Fraction(DELTA)))
+        return Mechanism.calibrated(
+            mode=self.mode,
+            sensitivity=spec.contribution.sensitivity,
+            rho=floor(budget / RHO_UNIT / rounds) * RHO_UNIT,
+            roster=len(HOSPITALS),
+            corrupt=CORRUPT,
+            min_survivors=MIN_SURVIVORS,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """epsilon at ``DELTA`` of all rounds: of the sums, and of the hospital's own vectors."""
+
+    sum: float
+    own: float
+
+
+def spent(mechanism: Mechanism, dimension: int, rounds: int) -> Spent:
+    """What ``rounds`` releases of ``dimension`` coordinates cost."""
+    guarantee = mechanism.guarantee(dimension)
+    if guarantee.rho_sum is None or guarantee.rho_own is None:
+        raise ValueError("without noise no epsilon is spent: none is kept")
+    delta, variation = Fraction(DELTA), rounds * guarantee.total_variation
+    return Spent(
+        sum=zcdp_to_epsilon(rounds * guarantee.rho_sum, delta, variation),
+        own=zcdp_to_epsilon(rounds * guarantee.rho_own, delta, variation),
+    )
+
+
+def batch(rows: Sequence[Row], schema: FeatureSchema) -> Batch:
+    """The rows as a hospital's node reads them: each record from its JSON."""
+    plaintexts = [msgspec.json.encode(row.record) for row in rows]
+    return read_batch([decode_record(text, i) for i, text in enumerate(plaintexts)], schema)
+
+
+def train(
+    batches: Batches, spec: ModelSpec, rounds: int, mechanism: Mechanism | None, seed: int
+) -> Model:
+    """The model after ``rounds`` rounds in which every hospital takes part with its whole batch.
+
+    mechanism: the noise, or None for none. seed: of the noise; the same gives the same model.
+    """
+    model = initial(spec)
+    for number in range(rounds):
+        total = np.zeros(spec.dimension, dtype=np.int64)
+        for hospital, own in batches.items():
+            total += contribution(own, model, spec)
+            if mechanism is not None:
+                noise_seed = hashlib.sha256(f"{seed}/{number}/{hospital}".encode()).digest()
+                total += _noise(mechanism, noise_seed, spec.dimension, len(batches))
+        model = apply(model, total, spec)
+    return model
+
+
+def _noise(mechanism: Mechanism, seed: bytes, dimension: int, hospitals: int) -> NDArray[np.int64]:
+    """What is left of one hospital's noise when nobody drops out."""
+    surplus = mechanism.surplus_seeds(seed, hospitals, hospitals)
+    return mechanism.noise(seed, dimension, hospitals) - mechanism.surplus_noise(
+        surplus, dimension, hospitals, hospitals
+    )
