@@ -32,12 +32,13 @@ def contribution(batch: Batch, model: Model, spec: ModelSpec) -> NDArray[np.int6
         raise LocalMisuse(
             f"{len(batch)} patients in one batch, the policy allows {rule.max_patients}: split it"
         )
-    total = np.zeros(spec.dimension, dtype=np.int64)
+    gradients = patient_gradients(batch, model, spec)
     bound = rule.gradient_bound / rule.scale
-    for gradient in patient_gradients(batch, model, spec):
-        norm = float(np.sqrt(np.sum(gradient * gradient)))
-        shrunk = gradient * (bound / norm) if norm > bound else gradient
-        total[:-1] += clip_l2(quantise(shrunk, rule.scale), rule.gradient_bound)
+    norms = np.sqrt(np.sum(gradients * gradients, axis=1, keepdims=True))
+    gradients *= bound / np.maximum(norms, bound)
+    total = np.zeros(spec.dimension, dtype=np.int64)
+    for units in quantise(gradients, rule.scale):
+        total[:-1] += clip_l2(units, rule.gradient_bound)
     total[-1] = rule.count_weight * len(batch)
     return total
 
@@ -57,7 +58,7 @@ def patient_gradients(batch: Batch, model: Model, spec: ModelSpec) -> NDArray[np
         "weights": residuals[:, :, None] * batch.features[:, None, :],
     }
     return np.concatenate(
-        [gradients[each.name].reshape(len(batch), -1) for each in spec.parameters], axis=1
+        [gradients[each.name].reshape(len(batch), each.size) for each in spec.parameters], axis=1
     )
 
 
