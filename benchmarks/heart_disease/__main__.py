@@ -27,17 +27,19 @@ def main(
     select: Annotated[
         bool, typer.Option("--select", help="Cross-validate the constants instead (minutes).")
     ] = False,
+    secure: Annotated[
+        bool, typer.Option("--secure", help="Add up by whole protocol rounds, in memory.")
+    ] = False,
     output: Annotated[Format, typer.Option("--format", help="text or json.")] = Format.TEXT,
 ) -> None:
     """Accuracy on FLamby's heart-disease split against epsilon, beside FLamby's own figures."""
     if select:
         _select(output)
     else:
-        _study(seeds, output)
+        _study(study.run(seeds, secure=secure), output)
 
 
-def _study(seeds: int, output: Format) -> None:
-    outcome = study.run(seeds)
+def _study(outcome: study.Study, output: Format) -> None:
     if output is Format.JSON:
         _write({"schema": SCHEMA, "study": outcome, "published": study.PUBLISHED})
         return
@@ -60,12 +62,14 @@ def _select(output: Format) -> None:
     candidates = []
     for number, constants in enumerate(grid := selection.grid(), start=1):
         candidates.append(selection.evaluate(constants))
-        console.print(f"{number}/{len(grid)}  {candidates[-1].score:.4f}  {constants}")
+        console.print(
+            f"{number}/{len(grid)}  {candidates[-1].score:.4f}  {constants}", soft_wrap=True
+        )
     chosen = selection.select(candidates)
     if output is Format.JSON:
         _write({"schema": SCHEMA, "chosen": chosen, "candidates": candidates})
         return
-    Console().print(f"chosen: {chosen}, score {chosen.score:.4f}")
+    Console().print(f"chosen: {chosen}, score {chosen.score:.4f}", soft_wrap=True)
 
 
 def _write(document: object) -> None:

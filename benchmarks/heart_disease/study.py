@@ -7,11 +7,20 @@ import numpy as np
 
 from benchmarks.heart_disease.dataset import load
 from benchmarks.heart_disease.policy import CHOSEN, DELTA, model_spec, schema
-from benchmarks.heart_disease.training import Spent, Target, batch, spent, train
+from benchmarks.heart_disease.training import (
+    Mode,
+    Spent,
+    Target,
+    batch,
+    plain_sum,
+    secure_sum,
+    spent,
+    train,
+)
 from party.training.evaluate import accuracy, train_locally
 
 EPSILONS: Final = ("5", "1", "0.1")
-MODES: Final = ("exact", "at_least", "local")
+MODES: Final[tuple[Mode, ...]] = ("exact", "at_least", "local")
 LOCAL_ROUNDS: Final = 20
 
 
@@ -59,8 +68,12 @@ class Study:
     results: tuple[Result, ...]
 
 
-def run(seeds: int) -> Study:
-    """Train and test every row; ``seeds`` runs with noise seeds 0, 1, ... for each private one."""
+def run(seeds: int, *, secure: bool = False) -> Study:
+    """Train and test every row; ``seeds`` runs with noise seeds 0, 1, ... for each private one.
+
+    secure: add the vectors up by whole protocol rounds in memory; the results are the same.
+    """
+    add_up = secure_sum if secure else plain_sum
     features, spec = schema(), model_spec()
     fitted = {name: batch(split.train, features) for name, split in load().items()}
     tested = {name: batch(split.test, features) for name, split in load().items()}
@@ -78,7 +91,7 @@ def run(seeds: int) -> Study:
         mechanism = target.mechanism(spec, CHOSEN.rounds) if target else None
         runs = []
         for seed in range(seeds if mechanism else 1):
-            model = train(fitted, spec, CHOSEN.rounds, mechanism, seed)
+            model = train(fitted, spec, CHOSEN.rounds, mechanism, seed, add_up)
             runs.append({name: accuracy(own, model) for name, own in tested.items()})
         cost = spent(mechanism, spec.dimension, CHOSEN.rounds) if mechanism else None
         results.append(_result(_NAMES[target.mode if target else None], target, cost, runs))

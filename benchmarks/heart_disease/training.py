@@ -1,11 +1,11 @@
 """Private training of the four hospitals in one process, on the code that the hospitals run.
 
 Contributions, noise and updates are the real ones. The secure sum equals the plain integer sum bit
-for bit, so here integers are added.
+for bit, so it makes no difference to the model which of the two adds the vectors up.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
@@ -24,11 +24,15 @@ from secagg.model import Model, ModelSpec, apply, initial
 from secagg.privacy.accounting import RHO_UNIT, epsilon_to_zcdp, zcdp_to_epsilon
 from secagg.privacy.mechanism import Mechanism
 from secagg.schema import FeatureSchema
+from secagg.simulate import simulate
 
 CORRUPT: Final = 1
 MIN_SURVIVORS: Final = 3
 
 Batches = Mapping[str, Batch]
+Mode = Literal["exact", "at_least", "local"]
+Vector = NDArray[np.int64]
+Vectors = Mapping[str, Vector]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Target:
     epsilon: a decimal.
     """
 
-    mode: Literal["exact", "at_least", "local"]
+    mode: Mode
     epsilon: str
 
     def mechanism(self, spec: ModelSpec, rounds: int) -> Mechanism:
@@ -82,26 +86,46 @@ def batch(rows: Sequence[Row], schema: FeatureSchema) -> Batch:
     return read_batch([decode_record(text, i) for i, text in enumerate(plaintexts)], schema)
 
 
+def plain_sum(vectors: Vectors) -> Vector:
+    """The hospitals' vectors added up as integers."""
+    total: Vector = np.sum(list(vectors.values()), axis=0, dtype=np.int64)
+    return total
+
+
+def secure_sum(vectors: Vectors) -> Vector:
+    """The same sum out of a whole protocol round in memory, nobody dropping out."""
+    outcome = simulate(vectors)
+    if outcome.sum is None:
+        raise RuntimeError(f"the simulated round was aborted: {outcome.aborted}")
+    return outcome.sum
+
+
 def train(
-    batches: Batches, spec: ModelSpec, rounds: int, mechanism: Mechanism | None, seed: int
+    batches: Batches,
+    spec: ModelSpec,
+    rounds: int,
+    mechanism: Mechanism | None,
+    seed: int,
+    add_up: Callable[[Vectors], Vector] = plain_sum,
 ) -> Model:
     """The model after ``rounds`` rounds in which every hospital takes part with its whole batch.
 
     mechanism: the noise, or None for none. seed: of the noise; the same gives the same model.
+    add_up: ``plain_sum`` or ``secure_sum``.
     """
     model = initial(spec)
     for number in range(rounds):
-        total = np.zeros(spec.dimension, dtype=np.int64)
+        vectors = {}
         for hospital, own in batches.items():
-            total += contribution(own, model, spec)
+            vectors[hospital] = contribution(own, model, spec)
             if mechanism is not None:
                 noise_seed = hashlib.sha256(f"{seed}/{number}/{hospital}".encode()).digest()
-                total += _noise(mechanism, noise_seed, spec.dimension, len(batches))
-        model = apply(model, total, spec)
+                vectors[hospital] += _noise(mechanism, noise_seed, spec.dimension, len(batches))
+        model = apply(model, add_up(vectors), spec)
     return model
 
 
-def _noise(mechanism: Mechanism, seed: bytes, dimension: int, hospitals: int) -> NDArray[np.int64]:
+def _noise(mechanism: Mechanism, seed: bytes, dimension: int, hospitals: int) -> Vector:
     """What is left of one hospital's noise when nobody drops out."""
     surplus = mechanism.surplus_seeds(seed, hospitals, hospitals)
     return mechanism.noise(seed, dimension, hospitals) - mechanism.surplus_noise(
