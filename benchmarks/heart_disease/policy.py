@@ -43,7 +43,7 @@ class Constants:
     cholesterol_missing: str
 
 
-CHOSEN: Final = Constants(rounds=3, scale=1024, learning_rate="2.5", cholesterol_missing="8")
+CHOSEN: Final = Constants(rounds=6, scale=512, learning_rate="1", cholesterol_missing="8")
 
 
 def schema(constants: Constants = CHOSEN) -> FeatureSchema:
