@@ -1,4 +1,4 @@
-"""What the four hospitals pin: features, model, encoding, update rule and number of rounds.
+"""What the four hospitals pin: features, model, encoding, update rule, noise, number of rounds.
 
 Every constant of the features is public clinical knowledge, chosen without the patients: thresholds
 and spreads of adults referred for chest pain, so that one unit is about one standard deviation. The
@@ -6,11 +6,18 @@ constants in ``CHOSEN`` were selected by cross-validation inside the training ro
 (``python -m benchmarks.heart_disease --select``).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from fractions import Fraction
+from math import floor
+from typing import Final, Literal
 
+from benchmarks.heart_disease.dataset import HOSPITALS
 from secagg.contribution import ContributionRule
 from secagg.model import ModelSpec, UpdateRule, linear_parameters
+from secagg.policy import Member, NoiseSpec, Policy, VectorSpec, checked
+from secagg.privacy.accounting import RHO_UNIT, epsilon_to_zcdp
+from secagg.privacy.mechanism import Mechanism
 from secagg.schema import (
     ChoiceFeature,
     Diagnosis,
@@ -20,7 +27,12 @@ from secagg.schema import (
     TermSetFeature,
 )
 
+Mode = Literal["exact", "at_least", "local"]
+
 DELTA: Final = "0.001"
+CORRUPT: Final = 1
+DROPOUTS: Final = 1
+MIN_SURVIVORS: Final = 3
 
 # 240^2 + 44^2 = 244^2: the sensitivity is an integer, so nothing is lost by rounding it up.
 _GRADIENT_BOUND: Final = 240
@@ -41,6 +53,42 @@ class Constants:
     scale: int
     learning_rate: str
     cholesterol_missing: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A guarantee to train under, for a patient, over all rounds together, at delta = ``DELTA``.
+
+    mode: "exact" and "at_least" protect against the server with one hospital, who see the sums;
+        "local" against everybody together, who see the hospital's own noised vectors.
+    epsilon: a decimal.
+    """
+
+    mode: Mode
+    epsilon: str
+
+    def noise(self, spec: ModelSpec, rounds: int) -> NoiseSpec:
+        """What a policy pins so that ``rounds`` equal rounds meet the target."""
+        budget = Fraction(epsilon_to_zcdp(Fraction(self.epsilon), Fraction(DELTA)))
+        return NoiseSpec(
+            mode=self.mode,
+            unit="patient",
+            sensitivity=spec.contribution.sensitivity,
+            rho_units=floor(budget / RHO_UNIT / rounds),
+            delta=DELTA,
+        )
+
+    def mechanism(self, spec: ModelSpec, rounds: int) -> Mechanism:
+        """The noise of one of ``rounds`` equal rounds."""
+        noise = self.noise(spec, rounds)
+        return Mechanism.calibrated(
+            mode=noise.mode,
+            sensitivity=noise.sensitivity,
+            rho=noise.rho_units * RHO_UNIT,
+            roster=len(HOSPITALS),
+            corrupt=CORRUPT,
+            min_survivors=MIN_SURVIVORS,
+        )
 
 
 CHOSEN: Final = Constants(rounds=6, scale=512, learning_rate="1", cholesterol_missing="8")
@@ -127,6 +175,32 @@ def model_spec(constants: Constants = CHOSEN) -> ModelSpec:
             max_patients=512,
         ),
         update=UpdateRule(learning_rate=constants.learning_rate, count_floor=200),
+    )
+
+
+def policy(target: Target, server_key: str, identity_keys: Mapping[str, str]) -> Policy:
+    """The whole policy of the four hospitals, checked.
+
+    server_key: Ed25519, 64 hex digits. identity_keys: the same for each of ``HOSPITALS``.
+    """
+    spec = model_spec()
+    return checked(
+        Policy(
+            consortium="heart-disease",
+            server_key=server_key,
+            roster=tuple(Member(name, identity_keys[name]) for name in HOSPITALS),
+            corrupt=CORRUPT,
+            dropouts=DROPOUTS,
+            min_survivors=MIN_SURVIVORS,
+            vector=VectorSpec(
+                dimension=spec.dimension,
+                max_value=spec.contribution.coordinate_bound,
+                scale=spec.contribution.scale,
+            ),
+            noise=target.noise(spec, CHOSEN.rounds),
+            model=spec,
+            features=schema(),
+        )
     )
 
 

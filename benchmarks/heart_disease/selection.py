@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 
 from benchmarks.heart_disease.dataset import HOSPITALS, Row, load
-from benchmarks.heart_disease.policy import Constants, model_spec, schema
-from benchmarks.heart_disease.training import Target, batch, train
+from benchmarks.heart_disease.policy import Constants, Target, model_spec, schema
+from benchmarks.heart_disease.training import batch, train
 from party.training.evaluate import accuracy
 from party.training.features import Batch
 from party.training.gradient import probabilities

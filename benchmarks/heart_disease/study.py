@@ -6,11 +6,9 @@ from typing import Final
 import numpy as np
 
 from benchmarks.heart_disease.dataset import load
-from benchmarks.heart_disease.policy import CHOSEN, DELTA, model_spec, schema
+from benchmarks.heart_disease.policy import CHOSEN, DELTA, Mode, Target, model_spec, schema
 from benchmarks.heart_disease.training import (
-    Mode,
     Spent,
-    Target,
     batch,
     plain_sum,
     secure_sum,

@@ -8,56 +8,25 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import floor
-from typing import Final, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.heart_disease.dataset import HOSPITALS, Row
+from benchmarks.heart_disease.dataset import Row
 from benchmarks.heart_disease.policy import DELTA
 from party.training.features import Batch, read_batch
 from party.training.gradient import contribution
 from party.training.records import decode_record
 from secagg.model import Model, ModelSpec, apply, initial
-from secagg.privacy.accounting import RHO_UNIT, epsilon_to_zcdp, zcdp_to_epsilon
+from secagg.privacy.accounting import zcdp_to_epsilon
 from secagg.privacy.mechanism import Mechanism
 from secagg.schema import FeatureSchema
 from secagg.simulate import simulate
 
-CORRUPT: Final = 1
-MIN_SURVIVORS: Final = 3
-
 Batches = Mapping[str, Batch]
-Mode = Literal["exact", "at_least", "local"]
 Vector = NDArray[np.int64]
 Vectors = Mapping[str, Vector]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A guarantee to train under, for a patient, over all rounds together, at delta = ``DELTA``.
-
-    mode: "exact" and "at_least" protect against the server with one hospital, who see the sums;
-        "local" against everybody together, who see the hospital's own noised vectors.
-    epsilon: a decimal.
-    """
-
-    mode: Mode
-    epsilon: str
-
-    def mechanism(self, spec: ModelSpec, rounds: int) -> Mechanism:
-        """The noise of one of ``rounds`` equal rounds."""
-        budget = Fraction(epsilon_to_zcdp(Fraction(self.epsilon), Fraction(DELTA)))
-        return Mechanism.calibrated(
-            mode=self.mode,
-            sensitivity=spec.contribution.sensitivity,
-            rho=floor(budget / RHO_UNIT / rounds) * RHO_UNIT,
-            roster=len(HOSPITALS),
-            corrupt=CORRUPT,
-            min_survivors=MIN_SURVIVORS,
-        )
 
 
 @dataclass(frozen=True, slots=True)

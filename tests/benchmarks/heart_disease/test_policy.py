@@ -1,16 +1,29 @@
 import msgspec
 import numpy as np
+import pytest
 
-from benchmarks.heart_disease.dataset import rows
-from benchmarks.heart_disease.policy import CHOSEN, model_spec, schema
+from benchmarks.heart_disease.dataset import HOSPITALS, rows
+from benchmarks.heart_disease.policy import CHOSEN, Mode, Target, model_spec, policy, schema
 from benchmarks.heart_disease.training import batch
 from secagg.model import ModelSpec, linear_parameters
+from secagg.policy import load
 from secagg.schema import FeatureSchema
 
 
 def test_the_shipped_policy_survives_json() -> None:
     assert msgspec.json.decode(msgspec.json.encode(schema()), type=FeatureSchema) == schema()
     assert msgspec.json.decode(msgspec.json.encode(model_spec()), type=ModelSpec) == model_spec()
+
+
+@pytest.mark.parametrize("mode", ["exact", "at_least", "local"])
+@pytest.mark.parametrize("epsilon", ["0.1", "1", "5"])
+def test_a_whole_policy_loads_and_pins_the_studys_noise(mode: Mode, epsilon: str) -> None:
+    target = Target(mode, epsilon)
+    keys = {name: f"{number:064x}" for number, name in enumerate(HOSPITALS, start=1)}
+    pinned = policy(target, "ff" * 32, keys)
+    assert load(pinned.canonical()) == pinned
+    assert pinned.mechanism == target.mechanism(model_spec(), CHOSEN.rounds)
+    assert pinned.ring.bits <= 32
 
 
 def test_the_model_is_over_the_schemas_features() -> None:

@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.heart_disease.dataset import load
-from benchmarks.heart_disease.policy import CHOSEN, model_spec, schema
+from benchmarks.heart_disease.policy import CHOSEN, Mode, Target, model_spec, schema
 from benchmarks.heart_disease.training import (
     Batches,
-    Mode,
-    Target,
     Vector,
     Vectors,
     batch,
