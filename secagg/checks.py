@@ -42,6 +42,7 @@ class Check(Enum):
     KEYS_DISTINCT = "CHK-105", "no two public keys in U1 are equal"
     KEYS_CANONICAL = "CHK-107", "every public key in U1 is canonically encoded"
     KEYS_NOT_LOW_ORDER = "CHK-106", "no public key in U1 is of low order"
+    CHANNEL_KEYS_COMMITTED = "CHK-108", "each channel key is the one advertised for this client"
 
     SHARES_FOR_NEIGHBOURS = "CHK-150", "encrypted shares go to each neighbour, once, ascending"
     SHARE_KEYS_SIGNED = "CHK-151", "the share message is signed by its dealer"

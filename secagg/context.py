@@ -69,10 +69,15 @@ def roster_digest(session: bytes, advertisements: Sequence[Advertisement]) -> by
         Label.ROSTER,
         session,
         *(
-            encode(Label.ADVERTISEMENT, u64(a.u), a.channel_key, a.mask_key, a.signature)
+            encode(Label.ADVERTISEMENT, u64(a.u), a.channel_root, a.mask_key, a.signature)
             for a in advertisements
         ),
     )
+
+
+def channel_leaf(v: int, channel_key: bytes) -> bytes:
+    """Leaf of a client's tree of channel keys for its peer v; the leaves are in roster order."""
+    return encode(Label.CHANNEL_KEY_LEAF, u64(v), channel_key)
 
 
 def share_leaf(
@@ -135,9 +140,9 @@ def hello(nonce: bytes, message: Hello) -> Statement:
     )
 
 
-def advertisement(session: bytes, u: int, channel_key: bytes, mask_key: bytes) -> Statement:
+def advertisement(session: bytes, u: int, channel_root: bytes, mask_key: bytes) -> Statement:
     """Round 0, client u."""
-    return (Label.ADVERTISEMENT, session, u64(u), channel_key, mask_key)
+    return (Label.ADVERTISEMENT, session, u64(u), channel_root, mask_key)
 
 
 def share_keys(roster: bytes, u: int, root: bytes, commitment: bytes) -> Statement:

@@ -29,6 +29,8 @@ class Label(StrEnum):
     SHARE_KEYS = "secagg/1/share keys"
     U2 = "secagg/1/U2"
     U3 = "secagg/1/U3"
+    CHANNEL_KEY = "secagg/1/channel key"
+    CHANNEL_KEY_LEAF = "secagg/1/channel key leaf"
     CHANNEL = "secagg/1/channel"
     PAIRWISE_SEED = "secagg/1/pairwise seed"
     SELF_MASK = "secagg/1/self mask"

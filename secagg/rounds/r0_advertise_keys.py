@@ -5,7 +5,7 @@ Bonawitz et al. (CCS 2017), Figure 4, round 0, active-adversary variant.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,8 +14,12 @@ from numpy.typing import NDArray
 from secagg import context
 from secagg.checks import Check
 from secagg.context import Attempt
-from secagg.crypto.keys import KeyPair
+from secagg.crypto import merkle
+from secagg.crypto.hashing import Label, u64
+from secagg.crypto.kdf import derive
+from secagg.crypto.keys import KeyPair, is_canonical, is_low_order
 from secagg.crypto.randomness import Randomness
+from secagg.crypto.secret import Secret
 from secagg.crypto.signatures import IdentityKey, verify
 from secagg.errors import LocalMisuse
 from secagg.policy import Policy
@@ -29,10 +33,32 @@ from secagg.rounds.machine import (
     Step,
     require,
 )
-from secagg.wire.messages import AdvertiseKeys, Advertisement, Announcement, Wire
+from secagg.wire.messages import (
+    AdvertiseKeys,
+    Advertisement,
+    Announcement,
+    DeliveredKeys,
+    Wire,
+)
 
 MAX_ATTEMPT = 1000
 MAX_ROUND_GAP = 10_000
+CHANNEL_SEED_BYTES = 32
+
+
+def channel_pair(seed: Secret, peer: int) -> KeyPair:
+    """The key pair c_u with which a client talks to ``peer`` alone.
+
+    One pair for each peer: a complaint about one dealer's shares discloses one private key, and
+    with it nothing that any other dealer has encrypted.
+    """
+    return KeyPair.from_private(derive(seed, Label.CHANNEL_KEY, u64(peer)))
+
+
+def channel_tree(keys: Sequence[bytes]) -> merkle.Tree:
+    """The tree over a client's channel keys, the one for peer v at place v - 1."""
+    return merkle.Tree([context.channel_leaf(v, key) for v, key in enumerate(keys, 1)])
+
 
 # --- client --------------------------------------------------------------------------------------
 
@@ -42,7 +68,7 @@ class Advertised(ClientState):
     """The client has advertised; it expects KeyRoster. ``vector``: x_u before noise, int64 (d,)."""
 
     vector: NDArray[np.int64] = field(repr=False)
-    channel: KeyPair
+    channel_seed: Secret
     mask: KeyPair
     advertisement: Advertisement
 
@@ -79,18 +105,19 @@ def advertise_keys(
         f"{standing.charged} attempts charged: the operator of this node must allow more",
     )
     _check_vector(hospital.policy, vector)
-    channel, mask = KeyPair.generate(randomness), KeyPair.generate(randomness)
+    channel_seed, mask = Secret(randomness.draw(CHANNEL_SEED_BYTES)), KeyPair.generate(randomness)
+    channel_keys = tuple(channel_pair(channel_seed, v).public for v in hospital.policy.members)
+    root = channel_tree(channel_keys).root
     session, u = attempt.session, hospital.u
-    statement = context.advertisement(session, u, channel.public, mask.public)
-    advertisement = Advertisement(
-        u, channel.public, mask.public, hospital.identity.sign(*statement)
-    )
+    statement = context.advertisement(session, u, root, mask.public)
+    advertisement = Advertisement(u, root, mask.public, hospital.identity.sign(*statement))
     message = AdvertiseKeys(
         policy_digest=attempt.policy_digest,
         round=attempt.round,
         attempt=attempt.attempt,
         base_model_hash=attempt.base_model_hash,
         session=session,
+        channel_keys=channel_keys,
         advertisement=advertisement,
     )
     state = Advertised(
@@ -98,7 +125,7 @@ def advertise_keys(
         attempt=attempt,
         outbound=(message,),
         vector=vector,
-        channel=channel,
+        channel_seed=channel_seed,
         mask=mask,
         advertisement=advertisement,
     )
@@ -152,12 +179,30 @@ def _check_vector(policy: Policy, vector: NDArray[np.int64]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientKeys:
+    """What one client advertised, as the server relays it: signed statement, tree, channel keys."""
+
+    advertisement: Advertisement
+    tree: merkle.Tree
+    channel_keys: tuple[bytes, ...]
+
+    def channel_key(self, peer: int) -> bytes:
+        """The public channel key for ``peer``."""
+        return self.channel_keys[peer - 1]
+
+    def delivered_to(self, peer: int) -> DeliveredKeys:
+        """The part meant for ``peer``."""
+        path = tuple(self.tree.path(peer - 1))
+        return DeliveredKeys(self.advertisement, self.channel_key(peer), path)
+
+
+@dataclass(frozen=True, slots=True)
 class Advertising(ServerState):
     """The attempt is announced to ``invited``; advertisements come in."""
 
     invited: frozenset[int]
     announcement: Announcement
-    advertisements: Mapping[int, Advertisement] = field(default_factory=dict)
+    advertised: Mapping[int, ClientKeys] = field(default_factory=dict)
 
     def outbound(self, u: int) -> Iterable[Wire]:
         """The announcement, for whoever is invited and has not advertised."""
@@ -165,7 +210,7 @@ class Advertising(ServerState):
 
     def awaited(self) -> frozenset[int]:
         """The invited who have not advertised."""
-        return self.invited - self.advertisements.keys()
+        return self.invited - self.advertised.keys()
 
 
 def announce(
@@ -209,19 +254,32 @@ def collect_advertisement(state: Advertising, u: int, message: AdvertiseKeys) ->
         attempt.policy_digest, attempt.round, attempt.attempt, attempt.base_model_hash
     )  # fmt: skip
     require(stated == current, Check.ADVERTISEMENT_CURRENT, name, "policy, round or model differ")
+    # The root is recomputed, never received: what is signed is what is relayed.
+    tree = channel_tree(message.channel_keys)
     require(
         advertisement.u == u
         and u in state.invited
+        and len(message.channel_keys) == state.policy.n
+        and advertisement.channel_root == tree.root
         and verify(
             state.policy.identity_key(u),
             advertisement.signature,
-            *context.advertisement(
-                attempt.session, u, advertisement.channel_key, advertisement.mask_key
-            ),
+            *context.advertisement(attempt.session, u, tree.root, advertisement.mask_key),
         ),
         Check.ADVERTISEMENT_VALID,
         name,
     )
-    if u in state.advertisements:
+    # Every client would refuse a U1 with such keys in it, and blame the server.
+    keys = (*message.channel_keys, advertisement.mask_key)
+    require(all(map(is_canonical, keys)), Check.KEYS_CANONICAL, name)
+    require(not any(map(is_low_order, keys)), Check.KEYS_NOT_LOW_ORDER, name)
+    others = {x.advertisement.mask_key for v, x in state.advertised.items() if v != u}
+    require(
+        len(set(keys)) == len(keys) and advertisement.mask_key not in others,
+        Check.KEYS_DISTINCT,
+        name,
+    )
+    if u in state.advertised:
         return state
-    return replace(state, advertisements={**state.advertisements, u: advertisement})
+    client_keys = ClientKeys(advertisement, tree, message.channel_keys)
+    return replace(state, advertised={**state.advertised, u: client_keys})

@@ -34,10 +34,15 @@ from secagg.rounds.machine import (
     ascending,
     require,
 )
-from secagg.rounds.r0_advertise_keys import Advertised, Advertising
+from secagg.rounds.r0_advertise_keys import (
+    Advertised,
+    Advertising,
+    ClientKeys,
+    channel_pair,
+)
 from secagg.wire.messages import (
-    Advertisement,
     Dealing,
+    DeliveredKeys,
     DeliveredShares,
     EncryptedShares,
     KeyRoster,
@@ -78,7 +83,10 @@ def leaves(
 def channel_key(
     private: Secret, public: bytes, roster: bytes, sender: int, recipient: int
 ) -> Secret:
-    """The key of one direction of one pair; it seals one message only, so its nonce is zero."""
+    """The key of one direction of one pair; it seals one message only, so its nonce is zero.
+
+    ``private``, ``public``: the channel keys that each of the two has for the other.
+    """
     return derive(agree(private, public), Label.CHANNEL, roster, u64(sender), u64(recipient))
 
 
@@ -95,10 +103,10 @@ class Shared(ClientState):
     """The client has dealt its shares; it expects ShareDelivery."""
 
     vector: NDArray[np.int64] = field(repr=False)
-    channel: KeyPair
+    channel_seed: Secret
     mask: KeyPair
     seed: Secret
-    keys: Mapping[int, Advertisement]
+    keys: Mapping[int, DeliveredKeys]
     roster_digest: bytes
     dealing: Dealing
     own: HeldShares
@@ -107,8 +115,8 @@ class Shared(ClientState):
 def share_keys(state: Advertised, message: KeyRoster, randomness: Randomness) -> Step[Shared]:
     """Check U1 and deal; raises PeerViolation for a U1 that this client must not trust."""
     hospital, session, u = state.hospital, state.attempt.session, state.hospital.u
-    keys = _checked_u1(hospital.policy, state, message.advertisements)
-    roster = context.roster_digest(session, message.advertisements)
+    keys = _checked_u1(hospital.policy, state, message.advertised)
+    roster = context.roster_digest(session, [x.advertisement for x in message.advertised])
     holders = graph_of(hospital.policy, keys).neighbours(u)
     seed = Secret(randomness.draw(SEED_BYTES))
     threshold = hospital.policy.threshold
@@ -125,7 +133,8 @@ def share_keys(state: Advertised, message: KeyRoster, randomness: Randomness) ->
         if v == u:
             own, own_shares = held, OwnShares(*commitments)
             continue
-        key = channel_key(state.channel.private, keys[v].channel_key, roster, u, v)
+        private = channel_pair(state.channel_seed, v).private
+        key = channel_key(private, keys[v].channel_key, roster, u, v)
         plaintext = (
             held.self_mask.share + held.self_mask.salt + held.mask_key.share + held.mask_key.salt
         )
@@ -140,7 +149,7 @@ def share_keys(state: Advertised, message: KeyRoster, randomness: Randomness) ->
         attempt=state.attempt,
         outbound=(ShareKeys(session, own_shares, tuple(shares), commitment, signature),),
         vector=state.vector,
-        channel=state.channel,
+        channel_seed=state.channel_seed,
         mask=state.mask,
         seed=seed,
         keys=keys,
@@ -161,28 +170,38 @@ def commitments_to(roster: bytes, held: HeldShares, holder: int) -> tuple[bytes,
 
 
 def _checked_u1(
-    policy: Policy, state: Advertised, listed: Sequence[Advertisement]
-) -> dict[int, Advertisement]:
-    u1 = [a.u for a in listed]
+    policy: Policy, state: Advertised, listed: Sequence[DeliveredKeys]
+) -> dict[int, DeliveredKeys]:
+    advertisements = [x.advertisement for x in listed]
+    u1 = [a.u for a in advertisements]
     require(ascending(u1) and set(u1) <= set(policy.members), Check.U1_WELL_FORMED, SERVER)
     require(len(u1) >= policy.min_survivors, Check.U1_LARGE_ENOUGH, SERVER, f"{len(u1)} clients")
-    require(state.advertisement in listed, Check.SELF_IN_U1, SERVER)
-    public_keys = [key for a in listed for key in (a.channel_key, a.mask_key)]
-    for a in listed:
+    require(state.advertisement in advertisements, Check.SELF_IN_U1, SERVER)
+    for a in advertisements:
         require(
             verify(
                 policy.identity_key(a.u),
                 a.signature,
-                *context.advertisement(state.attempt.session, a.u, a.channel_key, a.mask_key),
+                *context.advertisement(state.attempt.session, a.u, a.channel_root, a.mask_key),
             ),
             Check.ADVERTISEMENTS_SIGNED,
             SERVER,
             f"advertisement of {policy.name(a.u)}",
         )
+    me = state.hospital.u
+    for x in listed:
+        leaf = context.channel_leaf(me, x.channel_key)
+        require(
+            merkle.verify(x.advertisement.channel_root, leaf, me - 1, policy.n, x.path),
+            Check.CHANNEL_KEYS_COMMITTED,
+            SERVER,
+            f"channel key of {policy.name(x.advertisement.u)}",
+        )
+    public_keys = [key for x in listed for key in (x.channel_key, x.advertisement.mask_key)]
     require(all(map(is_canonical, public_keys)), Check.KEYS_CANONICAL, SERVER)
     require(not any(map(is_low_order, public_keys)), Check.KEYS_NOT_LOW_ORDER, SERVER)
     require(len(set(public_keys)) == len(public_keys), Check.KEYS_DISTINCT, SERVER)
-    return {a.u: a for a in listed}
+    return {x.advertisement.u: x for x in listed}
 
 
 # --- server --------------------------------------------------------------------------------------
@@ -214,18 +233,21 @@ class Dealt:
 class Sharing(ServerState):
     """U1 is relayed; encrypted shares come in."""
 
-    key_roster: KeyRoster
+    advertised: Mapping[int, ClientKeys]
     roster_digest: bytes
     dealt: Mapping[int, Dealt] = field(default_factory=dict)
 
     @property
     def u1(self) -> tuple[int, ...]:
         """U1, ascending."""
-        return tuple(a.u for a in self.key_roster.advertisements)
+        return tuple(self.advertised)
 
     def outbound(self, u: int) -> Iterable[Wire]:
         """U1, for its members that have not dealt."""
-        return (self.key_roster,) if u in self.awaited() else ()
+        if u not in self.awaited():
+            return ()
+        advertised = tuple(keys.delivered_to(u) for keys in self.advertised.values())
+        return (KeyRoster(self.attempt.session, advertised),)
 
     def awaited(self) -> frozenset[int]:
         """The members of U1 that have not dealt."""
@@ -234,17 +256,19 @@ class Sharing(ServerState):
 
 def relay_advertisements(state: Advertising) -> ServerStep[ServerState]:
     """Round 0 ends: relay U1, or abort below the floor."""
-    u1 = sorted(state.advertisements)
+    u1 = sorted(state.advertised)
     if len(u1) < state.policy.min_survivors:
         reason = f"{len(u1)} of at least {state.policy.min_survivors} hospitals advertised keys"
         return ServerStep(abort(state, reason), recipients=frozenset(u1))
-    advertisements = tuple(state.advertisements[u] for u in u1)
+    advertised = {u: state.advertised[u] for u in u1}
     sharing = Sharing(
         policy=state.policy,
         identity=state.identity,
         attempt=state.attempt,
-        key_roster=KeyRoster(state.attempt.session, advertisements),
-        roster_digest=context.roster_digest(state.attempt.session, advertisements),
+        advertised=advertised,
+        roster_digest=context.roster_digest(
+            state.attempt.session, [keys.advertisement for keys in advertised.values()]
+        ),
     )
     return ServerStep(sharing, recipients=frozenset(u1))
 

@@ -35,6 +35,7 @@ from secagg.rounds.machine import (
     ascending,
     require,
 )
+from secagg.rounds.r0_advertise_keys import ClientKeys, channel_pair
 from secagg.rounds.r1_share_keys import (
     SALT_BYTES,
     SEED_BYTES,
@@ -51,7 +52,6 @@ from secagg.vector.packing import pack, packed_size
 from secagg.vector.ring import Ring, Words
 from secagg.vector.stream import slices
 from secagg.wire.messages import (
-    Advertisement,
     Complaint,
     DeliveredShares,
     EncryptedShares,
@@ -125,7 +125,7 @@ def mask_input(
         if delivered.shares is not None:
             found = open_shares(
                 delivered.shares,
-                state.channel.private,
+                channel_pair(state.channel_seed, dealer).private,
                 state.keys[dealer].channel_key,
                 state.roster_digest,
                 dealer,
@@ -138,7 +138,7 @@ def mask_input(
     peers = [v for v in graph_of(policy, state.keys).neighbours(u) if v in held and v != u]
     masks = [Mask(self_mask_seed(state.seed, digest, u), 1)] + [
         Mask(
-            pairwise_seed(state.mask.private, state.keys[v].mask_key, digest, u, v),
+            pairwise_seed(state.mask.private, state.keys[v].advertisement.mask_key, digest, u, v),
             mask_sign(u, v),
         )
         for v in peers
@@ -158,7 +158,7 @@ def mask_input(
     # The mask private key and b_u have done their work here; what others need of them is dealt.
     state.seed.wipe()
     state.mask.private.wipe()
-    state.channel.private.wipe()
+    state.channel_seed.wipe()
     return Step(masked, durable=(Charged(state.attempt, digest),))
 
 
@@ -167,7 +167,8 @@ def open_shares(
 ) -> HeldShares | Check:
     """The two shares that ``dealer`` encrypted to ``shares.v``, or the check that they break.
 
-    ``private``: the holder's channel key. A complaint's verifier runs this very function.
+    ``private``, ``dealer_public``: their channel keys for each other. A complaint's verifier runs
+    this very function.
     """
     key = channel_key(private, dealer_public, roster, dealer, shares.v)
     try:
@@ -225,7 +226,7 @@ def _checked_u2(state: Shared, delivered: Sequence[DeliveredShares]) -> list[int
 
 
 def _complain(state: Shared, dealer: int, check: Check) -> Step[Withdrawn]:
-    hospital, private = state.hospital, state.channel.private.reveal()
+    hospital, private = state.hospital, channel_pair(state.channel_seed, dealer).private.reveal()
     statement = context.complaint(state.roster_digest, hospital.u, dealer, private)
     complaint = Complaint(
         state.attempt.session, dealer, private, hospital.identity.sign(*statement)
@@ -259,7 +260,7 @@ class MaskedInputReceived:
 class Masking(ServerState):
     """Shares are delivered; masked inputs come in. ``masked``: digest and signature, by client."""
 
-    keys: Mapping[int, Advertisement]
+    keys: Mapping[int, ClientKeys]
     roster_digest: bytes
     dealt: Mapping[int, Dealt]
     u2_hash: bytes
@@ -293,7 +294,7 @@ def deliver_shares(state: Sharing) -> ServerStep[ServerState]:
         policy=state.policy,
         identity=state.identity,
         attempt=state.attempt,
-        keys={a.u: a for a in state.key_roster.advertisements},
+        keys=state.advertised,
         roster_digest=state.roster_digest,
         dealt=dealt,
         u2_hash=context.u2_hash(state.roster_digest, [x.dealing for x in dealt.values()]),
@@ -325,9 +326,9 @@ def collect_masked_input(state: Masking, u: int, event: MaskedInputReceived) -> 
 def judge_complaint(state: Masking, u: int, message: Complaint) -> ServerStep[ServerState]:
     """A proven complaint ends the attempt and names the dealer; a false one names the holder.
 
-    The complainer discloses its channel key of this attempt, so that anyone can redo the check.
-    It has sent no masked input and never will, so the key protects nothing of its own; of others'
-    secrets it opens one share each, and 2t > n + c keeps those below t (docs/protocol.md).
+    The complainer discloses its channel key for that dealer, so that anyone can redo the check. It
+    opens what these two dealt each other and nothing else: the dealer is a cheat, and the
+    complainer has sent no masked input and never will.
     """
     policy, name, dealer = state.policy, state.policy.name(u), message.dealer
     require(
@@ -340,13 +341,13 @@ def judge_complaint(state: Masking, u: int, message: Complaint) -> ServerStep[Se
     found: HeldShares | Check = open_shares(
         state.dealt[dealer].shares[u],
         private,
-        state.keys[dealer].channel_key,
+        state.keys[dealer].channel_key(u),
         state.roster_digest,
         dealer,
     )
     require(
         verify(policy.identity_key(u), message.signature, *statement)
-        and KeyPair.from_private(private).public == state.keys[u].channel_key
+        and KeyPair.from_private(private).public == state.keys[u].channel_key(dealer)
         and isinstance(found, Check),
         Check.COMPLAINT_PROVEN,
         name,

@@ -158,7 +158,7 @@ def announce_survivors(state: Masking) -> ServerStep[ServerState]:
         policy=state.policy,
         identity=state.identity,
         attempt=state.attempt,
-        keys=state.keys,
+        keys={u: keys.advertisement for u, keys in state.keys.items()},
         roster_digest=state.roster_digest,
         dealt=state.dealt,
         u2_hash=state.u2_hash,

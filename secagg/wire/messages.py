@@ -32,6 +32,7 @@ Client = Annotated[int, msgspec.Meta(ge=1, le=MAX_CLIENTS)]
 Counter = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Reason = Annotated[str, msgspec.Meta(max_length=2000)]
 Clients = Annotated[tuple[Client, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
+Path = Annotated[tuple[Bytes32, ...], msgspec.Meta(max_length=MAX_PATH)]
 
 
 class Wire(
@@ -52,12 +53,22 @@ class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
 
 class Advertisement(Part, frozen=True):
-    """A client's two fresh X25519 public keys, signed over (session_id, u, keys)."""
+    """A client's fresh X25519 public keys, signed over (session_id, u, keys): its mask key, and
+    the root over its channel keys, one for each member of the roster.
+    """
 
     u: Client
-    channel_key: Bytes32
+    channel_root: Bytes32
     mask_key: Bytes32
     signature: Signature
+
+
+class DeliveredKeys(Part, frozen=True):
+    """One client's keys for one peer; the Merkle path leads from the channel key to the root."""
+
+    advertisement: Advertisement
+    channel_key: Bytes32
+    path: Path
 
 
 class EncryptedShares(Part, frozen=True):
@@ -90,7 +101,7 @@ class DeliveredShares(Part, frozen=True):
 
     dealing: Dealing
     shares: EncryptedShares | None
-    path: Annotated[tuple[Bytes32, ...], msgspec.Meta(max_length=MAX_PATH)]
+    path: Path
 
 
 class OpenedShare(Part, frozen=True):
@@ -209,13 +220,17 @@ class Announcement(Wire, frozen=True):
 
 
 class AdvertiseKeys(Wire, frozen=True):
-    """Client: its keys; policy, round, attempt and model in clear, so that staleness is seen."""
+    """Client: its keys; policy, round, attempt and model in clear, so that staleness is seen.
+
+    ``channel_keys``: the one for client v at place v - 1.
+    """
 
     policy_digest: Bytes32
     round: Counter
     attempt: Counter
     base_model_hash: Bytes32
     session: Bytes32
+    channel_keys: Annotated[tuple[Bytes32, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
     advertisement: Advertisement
 
 
@@ -223,10 +238,10 @@ class AdvertiseKeys(Wire, frozen=True):
 
 
 class KeyRoster(Wire, frozen=True):
-    """Server: the advertisements of U1."""
+    """Server: the advertisements of U1, and from each the channel key meant for this client."""
 
     session: Bytes32
-    advertisements: Annotated[tuple[Advertisement, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
+    advertised: Annotated[tuple[DeliveredKeys, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
 
 
 class ShareKeys(Wire, frozen=True):
@@ -250,7 +265,9 @@ class ShareDelivery(Wire, frozen=True):
 
 
 class Complaint(Wire, frozen=True):
-    """Client: dealer's shares are bad; the channel key lets anyone check. It leaves the attempt."""
+    """Client: dealer's shares are bad; its channel key for that dealer lets anyone check. It
+    leaves the attempt.
+    """
 
     session: Bytes32
     dealer: Client
