@@ -1,0 +1,492 @@
+"""The protocol's client with a memory: sessions, journal, ledger and model as one.
+
+Blocking and single-threaded: the node calls it in a worker thread, one call at a time. A message
+of the server goes in, what is to be sent comes out, and whatever had to be durable first is
+durable by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final, final
+
+import msgspec
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from party.batches import BatchError, BatchSource, Progress
+from party.chain import Chain
+from party.intake import Arriving, ModelIntake, SumIntake
+from party.journal import Journal
+from party.ledger import Ledger
+from party.models import StoredModel
+from party.readiness import Readiness, readiness
+from secagg import context
+from secagg.checks import Check
+from secagg.crypto.aead import AuthenticationFailure
+from secagg.crypto.randomness import Randomness
+from secagg.errors import LocalMisuse, PeerViolation
+from secagg.privacy.budget import BudgetExceeded
+from secagg.rounds.journal import Standing
+from secagg.rounds.machine import SERVER, ClientState, Hospital, Withdrawn, require
+from secagg.rounds.r0_advertise_keys import accept, advertise_keys
+from secagg.rounds.r3_consistency_check import restore, unseal_answer
+from secagg.rounds.r4_unmasking import Answered
+from secagg.rounds.r5_certification import (
+    SumReceived,
+    SumSigned,
+    check_abandonment,
+    restore_signed,
+    sign_abandonment,
+    sign_sum,
+)
+from secagg.rounds.session import ClientSession
+from secagg.wire.messages import (
+    Abandonment,
+    AbandonmentNotice,
+    AbandonmentRequest,
+    AbandonmentShare,
+    Announcement,
+    AttemptAborted,
+    Certificate,
+    CertificateNotice,
+    Challenge,
+    FromServer,
+    Hello,
+    KeyRoster,
+    ModelChunk,
+    ModelRequest,
+    ModelStart,
+    Ready,
+    Refusal,
+    ShareDelivery,
+    SumAnnouncement,
+    SurvivorSet,
+    SurvivorSignatures,
+    VectorChunk,
+    Wire,
+)
+
+SessionMessage = KeyRoster | ShareDelivery | SurvivorSet | SurvivorSignatures
+
+# What the server is told of troubles that are this hospital's own business.
+_BATCH_UNUSABLE: Final = "this hospital's batch cannot be used now; its operator is told why"
+_BUDGET_REFUSES: Final = "this hospital's privacy budget does not allow this attempt"
+
+_log = structlog.get_logger("secagg.party")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Where the client stands, for a reader on another thread.
+
+    ``round``: the one that it is in, else ``closed``, the last one certified or abandoned.
+    ``problem``: what an operator should know.
+    """
+
+    state: str
+    round: int
+    closed: int
+    model_hash: bytes
+    problem: str | None
+
+
+@final
+class Client:
+    """One hospital's client, over all its sessions.
+
+    ``ledger`` is None under a policy without noise. ``extra_attempts``: charged attempts that the
+    hospital's operator allows beyond the policy's.
+    """
+
+    def __init__(
+        self,
+        hospital: Hospital,
+        journal: Journal,
+        chain: Chain,
+        ledger: Ledger | None,
+        source: BatchSource,
+        randomness: Randomness,
+        extra_attempts: int = 0,
+    ) -> None:
+        """Take up what the journal says, and the session that survives a restart, if one does."""
+        self._hospital = hospital
+        self._journal = journal
+        self._chain = chain
+        self._ledger = ledger
+        self._source = source
+        self._randomness = randomness
+        self._extra_attempts = extra_attempts
+        self._session = self._restored_session()
+        self._arriving = Arriving()
+        self._problem: str | None = None
+
+    # --- what the node asks ----------------------------------------------------------------------
+
+    def hello(self, challenge: Challenge) -> Hello:
+        """Introduce this hospital on a new connection, and say where it stands."""
+        self._arriving = Arriving()
+        entered_round, entered_attempt = self._journal.standing.entered
+        named = self._session_id()
+        unsigned = Hello(
+            u=self._hospital.u,
+            policy_digest=self._hospital.policy.digest(),
+            model_hash=self._chain.held.model_hash,
+            entered_round=entered_round,
+            entered_attempt=entered_attempt,
+            certificate=self._journal.certificate,
+            abandonment=self._journal.abandonment,
+            session=named,
+            awaiting=self._session.expects if self._session and named else None,
+            signature=bytes(64),
+        )
+        statement = context.hello(challenge.nonce, unsigned)
+        return msgspec.structs.replace(unsigned, signature=self._hospital.identity.sign(*statement))
+
+    def repeat(self) -> Iterable[Wire]:
+        """What the current state has to send, again and unchanged, after a reconnect."""
+        return self._session.state.outbound if self._session else ()
+
+    def offer(self) -> Ready | None:
+        """What to tell the server about a waiting batch."""
+        number = self._readiness().number
+        return None if number is None else Ready(number)
+
+    def view(self) -> View:
+        """Where the client stands now."""
+        ready, number = self._readiness(), self._session_round()
+        state = ready.state if number is None else self._state_name()
+        return View(
+            state=state,
+            round=self._progress.closed if number is None else number,
+            closed=self._progress.closed,
+            model_hash=self._chain.held.model_hash,
+            problem=ready.problem or self._problem,
+        )
+
+    def handle(self, message: FromServer) -> Iterable[Wire]:
+        """Take one message; returns what to send, produced lazily where it is large.
+
+        What must be durable is durable by then. Nothing that the server sends makes this raise: a
+        violation ends the session in which it was found, is logged and answered with Refusal.
+        """
+        try:
+            return self._dispatch(message)
+        except PeerViolation as violation:
+            self._problem = str(violation)
+            _log.error(
+                "violation",
+                check=violation.check.id,
+                statement=violation.check.statement,
+                peer=violation.peer,
+                detail=violation.detail,
+            )
+            return (Refusal(str(violation)),)
+        except BudgetExceeded as refused:
+            self._problem = str(refused)
+            _log.warning("budget refused", reason=str(refused))
+            return (Refusal(_BUDGET_REFUSES),)
+        except (BatchError, LocalMisuse) as unusable:
+            self._problem = str(unusable)
+            _log.error("not taking part", reason=str(unusable))
+            return (Refusal(_BATCH_UNUSABLE),)
+
+    def _dispatch(self, message: FromServer) -> Iterable[Wire]:
+        match message:
+            case Announcement():
+                return self._announced(message)
+            case KeyRoster() | ShareDelivery() | SurvivorSet() | SurvivorSignatures():
+                return self._advance(message)
+            case SumAnnouncement():
+                return self._sum_announced(message)
+            case VectorChunk():
+                return self._sum_chunk(message)
+            case CertificateNotice(certificate):
+                return self._certified(certificate)
+            case AbandonmentRequest():
+                return self._asked_to_abandon(message)
+            case AbandonmentNotice(abandonment):
+                return self._abandoned(abandonment)
+            case AttemptAborted():
+                return self._aborted(message)
+            case ModelRequest(wanted):
+                return self._chain.serve(wanted)
+            case ModelStart():
+                return self._model_announced(message)
+            case ModelChunk():
+                return self._model_chunk(message)
+            case Refusal(reason):
+                _log.warning("refused by the server", reason=reason)
+                return ()
+            case Challenge():
+                raise PeerViolation(Check.EXPECTED_MESSAGE, SERVER, "a second Challenge")
+
+    # --- an attempt ------------------------------------------------------------------------------
+
+    def _announced(self, announcement: Announcement) -> Iterable[Wire]:
+        """Enter the attempt, if this hospital may and wants to; train for it first."""
+        wanted = self._arriving.wanted
+        if wanted is not None and announcement.base_model_hash == wanted.model_hash:
+            self._arriving.announcement = announcement
+            return ()
+        standing, progress = self._standing, self._progress
+        attempt = accept(self._hospital.policy, announcement, standing, self._chain.held.model_hash)
+        number = self._source.waiting(progress)
+        if number is None:
+            raise BatchError(f"round {attempt.round} is announced, and no batch waits for it")
+        if self._ledger is not None:
+            self._ledger.budget().charged(self._ledger.cost.sum)
+        log = _log.bind(round=attempt.round, attempt=attempt.attempt)
+        log.info("training")
+        step = advertise_keys(
+            self._hospital,
+            announcement,
+            standing=standing,
+            base_model_hash=self._chain.held.model_hash,
+            batch_round=number,
+            vector=self._source.contribution(progress, self._chain.held.model),
+            randomness=self._randomness,
+        )
+        self._journal.record(step.durable)
+        self._session, self._problem = ClientSession(step.state), None
+        log.info("advertised")
+        return step.state.outbound
+
+    def _advance(self, message: SessionMessage) -> Iterable[Wire]:
+        """Hand a message to the session; whatever goes wrong in it ends it."""
+        session, self._session = self._session, None
+        if session is None:
+            return (Refusal(f"{type(message).__name__}: this hospital is in no session"),)
+        entries = session.handle(message, self._randomness)
+        self._journal.record(entries)
+        self._session = session
+        if isinstance(session.state, Withdrawn):
+            self._problem = session.state.reason
+            _log.error("withdrawn", reason=session.state.reason)
+        else:
+            _log.info(self._state_name(), round=self._session_round())
+        return session.state.outbound
+
+    def _aborted(self, message: AttemptAborted) -> Iterable[Wire]:
+        """The server gives the attempt up; a signed model hash outlives that."""
+        self._arriving.announcement = None
+        signed = self._session is not None and isinstance(self._session.state, SumSigned)
+        if message.session == self._session_id() and not signed:
+            _log.warning("attempt aborted", round=self._session_round(), reason=message.reason)
+            self._session = None
+        return ()
+
+    # --- the sum and its certificate -------------------------------------------------------------
+
+    def _sum_announced(self, announcement: SumAnnouncement) -> Iterable[Wire]:
+        """Expect the chunks of a sum; one that is signed here already is answered at once."""
+        self._arriving.sum, self._arriving.skipped_sum = None, announcement.session
+        signed, published = self._journal.resumable.signed, announcement.published
+        if signed is not None and signed.published.round == published.round:
+            same = signed.published.sum_digest == published.sum_digest
+            require(same, Check.SUM_ONCE, SERVER, f"round {published.round}")
+            return restore_signed(self._hospital, signed).outbound
+        self._arriving.sum = SumIntake(self._hospital.policy, announcement)
+        return ()
+
+    def _sum_chunk(self, chunk: VectorChunk) -> Iterable[Wire]:
+        intake, self._arriving.sum = self._arriving.sum, None
+        if intake is None:
+            announced = chunk.session == self._arriving.skipped_sum
+            require(announced, Check.EXPECTED_MESSAGE, SERVER, "a chunk of no announced sum")
+            return ()
+        received = intake.receive(chunk)
+        if received is not None:
+            return self._sign(received)
+        self._arriving.sum = intake
+        return ()
+
+    def _sign(self, received: SumReceived) -> Iterable[Wire]:
+        """Compute the next model and sign its hash; the model is kept until it is certified."""
+        candidate: StoredModel | None = None
+
+        def next_model_hash(total: NDArray[np.int64]) -> bytes:
+            nonlocal candidate
+            candidate = self._chain.next(total)
+            return candidate.model_hash
+
+        step = sign_sum(
+            self._hospital,
+            received,
+            standing=self._journal.standing,
+            base_model_hash=self._chain.held.model_hash,
+            next_model_hash=next_model_hash,
+        )
+        self._journal.record(step.durable, model=candidate)
+        self._session = ClientSession(step.state)
+        published = step.state.published
+        _log.info(
+            "sum signed",
+            round=published.round,
+            attempt=published.attempt,
+            survivors=[self._hospital.policy.name(u) for u in published.u3],
+            model_hash=step.state.model_hash.hex(),
+        )
+        return step.state.outbound
+
+    def _certified(self, certificate: Certificate) -> Iterable[Wire]:
+        """Adopt the model of a newer certificate, or ask for its bytes."""
+        if not self._chain.is_newer(certificate):
+            return ()
+        self._chain.check(certificate)
+        data = self._chain.bytes_of(certificate)
+        if data is None:
+            self._arriving.wanted = certificate
+            return (ModelRequest(certificate.model_hash),)
+        return self._adopt(certificate, data)
+
+    def _model_announced(self, start: ModelStart) -> Iterable[Wire]:
+        self._arriving.model, self._arriving.skipped_model = None, True
+        if self._chain.is_newer(start.certificate):
+            self._chain.check(start.certificate)
+            self._arriving.model = ModelIntake(self._chain.spec, start)
+        return ()
+
+    def _model_chunk(self, chunk: ModelChunk) -> Iterable[Wire]:
+        intake, self._arriving.model = self._arriving.model, None
+        if intake is None:
+            announced = self._arriving.skipped_model
+            require(announced, Check.EXPECTED_MESSAGE, SERVER, "a chunk of no announced model")
+            return ()
+        data = intake.receive(chunk)
+        if data is None:
+            self._arriving.model = intake
+            return ()
+        return (
+            self._adopt(intake.certificate, data)
+            if self._chain.is_newer(intake.certificate)
+            else ()
+        )
+
+    def _adopt(self, certificate: Certificate, data: bytes) -> Iterable[Wire]:
+        """Take the certified model; then enter the attempt that had to wait for it, if one did."""
+        if not self._chain.is_newer(certificate):
+            return ()
+        self._chain.adopt(certificate, data)
+        self._leave_rounds_until(certificate.round)
+        _log.info(
+            "certified",
+            round=certificate.round,
+            attempt=certificate.attempt,
+            model_hash=certificate.model_hash.hex(),
+        )
+        self._problem, self._arriving.wanted = None, None
+        waiting, self._arriving.announcement = self._arriving.announcement, None
+        return () if waiting is None else self._announced(waiting)
+
+    # --- abandonment -----------------------------------------------------------------------------
+
+    def _asked_to_abandon(self, request: AbandonmentRequest) -> Iterable[Wire]:
+        """Sign that the round ends without a model; nothing else is done in it from then on."""
+        standing = self._journal.standing
+        entry = sign_abandonment(
+            self._hospital,
+            request,
+            standing=standing,
+            base_model_hash=self._chain.held.model_hash,
+            newest_round=max(standing.entered[0], self._source.waiting(self._progress) or 0),
+        )
+        self._leave_rounds_until(request.round)
+        self._journal.record((entry,))
+        _log.warning("abandonment signed", round=request.round, reason=request.reason)
+        return (AbandonmentShare(request.round, entry.signature),)
+
+    def _abandoned(self, abandonment: Abandonment) -> Iterable[Wire]:
+        if abandonment.round <= self._journal.standing.closed:
+            return ()
+        entry = check_abandonment(self._hospital.policy, abandonment)
+        self._leave_rounds_until(abandonment.round)
+        self._journal.record((entry,), abandonment=abandonment)
+        _log.warning("abandoned", round=abandonment.round)
+        return ()
+
+    # --- where it stands -------------------------------------------------------------------------
+
+    @property
+    def _standing(self) -> Standing:
+        """The journal's standing, with the attempts that the operator allows beyond the policy."""
+        standing = self._journal.standing
+        return replace(standing, charged=max(0, standing.charged - self._extra_attempts))
+
+    @property
+    def _progress(self) -> Progress:
+        return Progress(self._journal.standing.closed, self._chain.updates)
+
+    def _readiness(self) -> Readiness:
+        return readiness(
+            self._hospital.policy,
+            self._standing,
+            self._progress,
+            self._source,
+            self._ledger,
+            self._chain.disputed,
+        )
+
+    def _state_name(self) -> str:
+        """The session's state in words: ``advertised`` .. ``sum signed``."""
+        return "".join(
+            f" {letter.lower()}" if letter.isupper() else letter
+            for letter in type(self._session.state if self._session else None).__name__
+        ).strip()
+
+    def _session_id(self) -> bytes | None:
+        match self._session.state if self._session else None:
+            case ClientState(attempt=attempt):
+                return attempt.session
+            case SumSigned(session=session):
+                return session
+            case _:
+                return None
+
+    def _session_round(self) -> int | None:
+        match self._session.state if self._session else None:
+            case ClientState(attempt=attempt):
+                return attempt.round
+            case SumSigned(published=published):
+                return published.round
+            case _:
+                return None
+
+    def _leave_rounds_until(self, closed: int) -> None:
+        """End the session if its round is ``closed`` or an earlier one."""
+        number = self._session_round()
+        if number is not None and number <= closed:
+            self._session = None
+
+    def _restored_session(self) -> ClientSession | None:
+        """The one session that outlives its process: a signed U3, an answer, a signed model hash.
+
+        Anything earlier is over: what one process has masked, no other one ever sends.
+        """
+        kept = self._journal.resumable
+        if kept.signed is not None:
+            return ClientSession(restore_signed(self._hospital, kept.signed))
+        if kept.confirmed is None:
+            return None
+        confirmed = restore(self._hospital, kept.confirmed)
+        try:
+            answer = unseal_answer(confirmed)
+        except AuthenticationFailure:
+            _log.error(
+                "sealed answer lost",
+                round=confirmed.attempt.round,
+                reason="it does not open under this journal key; restore the key of that time",
+            )
+            return None
+        if not kept.answered:
+            return ClientSession(confirmed)
+        answered = Answered(
+            hospital=self._hospital,
+            attempt=confirmed.attempt,
+            outbound=(answer,),
+            u2_hash=confirmed.u2_hash,
+            u3=confirmed.u3,
+        )
+        return ClientSession(answered)

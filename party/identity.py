@@ -1,0 +1,54 @@
+"""The hospital's key files: 64 hex digits each, readable by their owner alone."""
+
+from __future__ import annotations
+
+import re
+import stat
+from pathlib import Path
+from typing import Final
+
+from secagg.cli import CommandError, ExitCode
+from secagg.crypto.secret import Secret
+
+_KEY: Final = re.compile(rb"([0-9a-fA-F]{64})\s*")
+_LONGEST_FILE: Final = 256
+
+
+def read_key(path: Path) -> Secret:
+    """The 32 bytes that ``path`` holds in hex.
+
+    Raises CommandError if others may read the file, or if it holds anything else; the error never
+    quotes the content.
+    """
+    check_private(path)
+    with path.open("rb") as file:
+        match = _KEY.fullmatch(file.read(_LONGEST_FILE))
+    if match is None:
+        raise CommandError(
+            f"{path} is not a key file: one line of 64 hexadecimal digits is expected.",
+            "Restore it from your backup; a new key must be enrolled in the policy first.",
+            ExitCode.USAGE,
+        )
+    return Secret(bytes.fromhex(match[1].decode("ascii")))
+
+
+def check_private(path: Path) -> None:
+    """Raise CommandError unless ``path`` is a file to which only its owner has access."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise CommandError(
+            f"{path} cannot be read: {error.strerror}.",
+            "Restore it, or correct its path in party.toml.",
+            ExitCode.USAGE,
+        ) from None
+    if not stat.S_ISREG(mode):
+        raise CommandError(
+            f"{path} is not a file.", "Correct its path in party.toml.", ExitCode.USAGE
+        )
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise CommandError(
+            f"{path} is open to other users of this machine (mode {stat.S_IMODE(mode):04o}).",
+            f"Run: chmod 600 {path}",
+            ExitCode.USAGE,
+        )

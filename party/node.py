@@ -1,0 +1,165 @@
+"""The node's loop: reach the server, say where this hospital stands, take part; again and again.
+
+The client works in a worker thread, one call at a time, so that training and masking never hold
+up the network or the local interface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
+from typing import Final, TypeVar, final
+
+import structlog
+import trio
+from trio.abc import Stream
+
+from party.backoff import Backoff
+from party.batches import BatchSource
+from party.client import Client, View
+from party.connection import Connection
+from secagg.errors import SecaggError
+from secagg.wire.messages import PROTOCOL, Challenge, Ready, Wire
+
+GREETING_SECONDS: Final = 30
+"""How long reaching the server, and then its first message, may take."""
+
+_log = structlog.get_logger("secagg.party")
+
+T = TypeVar("T")
+
+
+class ServerUnfit(SecaggError):
+    """This server cannot be worked with; the text says why and how to mend it."""
+
+
+@final
+class Node:
+    """A hospital's side of the consortium, for as long as it runs.
+
+    ``dial`` opens a stream to the server, encrypted and authenticated; it raises OSError or
+    trio.BrokenResourceError. ``policy_digest``: of the pinned policy, which the server must name.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        source: BatchSource,
+        policy_digest: bytes,
+        dial: Callable[[], Awaitable[Stream]],
+        backoff: Backoff,
+    ) -> None:
+        self._client = client
+        self._source = source
+        self._policy_digest = policy_digest
+        self._dial = dial
+        self._backoff = backoff
+        self._one_at_a_time = trio.CapacityLimiter(1)
+        self._moved = trio.Event()
+        self._told: tuple[Ready, int] | None = None
+        #: Where the client stood after its last step.
+        self.view: View = client.view()
+        #: Whether the server has this hospital's Hello on an open connection.
+        self.connected = False
+
+    async def moved(self) -> None:
+        """Return after the client's next step."""
+        await self._moved.wait()
+
+    async def run(self) -> None:
+        """Stay connected until cancelled."""
+        while True:
+            opened = trio.current_time()
+            try:
+                await self._one_connection()
+                _log.warning("connection closed by the server")
+            except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as lost:
+                _log.warning("connection lost", reason=_explained(lost))
+            except* (SecaggError, trio.TooSlowError) as unfit:
+                _log.error("connection unusable", reason=_explained(unfit))
+            self.connected = False
+            pause = self._backoff.after(trio.current_time() - opened)
+            _log.info("reconnecting", seconds=round(pause, 2))
+            await trio.sleep(pause)
+
+    async def _one_connection(self) -> None:
+        """Connect, greet, and take part until the server closes the connection."""
+        with trio.fail_after(GREETING_SECONDS):
+            stream = await self._dial()
+        async with Connection(stream) as connection:
+            with trio.fail_after(GREETING_SECONDS):
+                challenge = self._checked(await connection.receive())
+            connection.accept_large_frames()
+            await connection.send(await self._step(lambda: self._client.hello(challenge)))
+            self.connected, self._told = True, None
+            _log.info("connected", state=self.view.state, round=self.view.round)
+            await self._send(connection, await self._step(self._client.repeat))
+            await self._offer(connection)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch_source, connection)
+                await self._take_part(connection)
+                nursery.cancel_scope.cancel()
+
+    async def _take_part(self, connection: Connection) -> None:
+        """Handle messages, each wholly before the next one."""
+        while (message := await connection.receive()) is not None:
+            replies = await self._step(partial(self._client.handle, message))
+            await self._send(connection, replies)
+            await self._offer(connection)
+
+    async def _watch_source(self, connection: Connection) -> None:
+        """Offer what the source has, as soon as it has something new."""
+        while True:
+            await self._source.changed()
+            await self._offer(connection)
+
+    async def _offer(self, connection: Connection) -> None:
+        """Tell the server of a waiting batch: once for each number, anew after each round."""
+        ready = await self._step(self._client.offer)
+        told = None if ready is None else (ready, self.view.closed)
+        if ready is not None and told != self._told:
+            await connection.send(ready)
+        self._told = told
+
+    async def _send(self, connection: Connection, messages: Iterable[Wire]) -> None:
+        """Send each message as it is produced: masking a chunk is work for a thread, too."""
+        produced: Iterator[Wire] = iter(messages)
+        while (message := await self._in_thread(lambda: next(produced, None))) is not None:
+            await connection.send(message)
+
+    async def _step(self, work: Callable[[], T]) -> T:
+        """Let the client do one thing, and note where it then stands."""
+        result, self.view = await self._in_thread(lambda: (work(), self._client.view()))
+        self._moved.set()
+        self._moved = trio.Event()
+        return result
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work, limiter=self._one_at_a_time)
+
+    def _checked(self, greeting: object) -> Challenge:
+        """The server's Challenge. Raises ServerUnfit if it speaks of something else than we do."""
+        if not isinstance(greeting, Challenge):
+            raise ServerUnfit("the server did not greet: is this the port of a secagg server?")
+        if greeting.protocol != PROTOCOL:
+            raise ServerUnfit(
+                f"the server speaks protocol {greeting.protocol}, this node {PROTOCOL}: install "
+                f"the same version of secagg on both"
+            )
+        if greeting.policy_digest != self._policy_digest:
+            raise ServerUnfit(
+                f"the server works under the policy {greeting.policy_digest.hex()}, this hospital "
+                f"has pinned {self._policy_digest.hex()}: agree on one policy.json with the "
+                f"consortium and install it on both sides"
+            )
+        return greeting
+
+
+def _explained(error: BaseException) -> str:
+    """What went wrong, in the words of the innermost cause of each error in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(sorted({_explained(each) for each in error.exceptions}))
+    cause = error.__cause__ or error
+    if isinstance(cause, trio.TooSlowError):
+        return f"no answer within {GREETING_SECONDS} seconds"
+    return str(cause) or type(cause).__name__

@@ -1,0 +1,176 @@
+"""One node as a process: put together from its configuration, run until it is told to stop."""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import structlog
+import trio
+from sqlalchemy import Engine
+
+from party import api, state_dir
+from party.backoff import Backoff
+from party.batches import StandingFile
+from party.chain import Chain
+from party.client import Client
+from party.config import PartyConfig, PrivacyBudget
+from party.connection import dial, tls_context
+from party.database import open_database
+from party.evaluation import Evaluations
+from party.identity import read_key
+from party.journal import Journal
+from party.ledger import Cost, Ledger
+from party.models import ModelStore
+from party.node import Node
+from party.status import Reporter
+from secagg import policy as policies
+from secagg.cli import CommandError, ExitCode
+from secagg.crypto.randomness import SystemRandomness
+from secagg.crypto.signatures import IdentityKey
+from secagg.errors import DecodeError, LocalMisuse
+from secagg.model import ModelSpec
+from secagg.policy import Policy
+from secagg.rounds.machine import Hospital
+from secagg.schema import FeatureSchema
+
+_log = structlog.get_logger("secagg.party")
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The parts of one node that a process runs."""
+
+    node: Node
+    reporter: Reporter
+    evaluations: Evaluations
+    chain: Chain
+
+
+async def run(config: PartyConfig) -> None:
+    """Run the node that ``config`` describes; returns after SIGTERM or SIGINT.
+
+    Raises CommandError for whatever an operator has to mend before it can run.
+    """
+    with state_dir.held(config.state_dir) as database, trio.CancelScope() as running:
+        assembly = assemble(config, database)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_stop_on_signal, running)
+            app = api.application(assembly.reporter, config.api.host)
+            url: str = await nursery.start(api.serve, app, config.api)
+            print(json.dumps({"event": "serving", "url": url}), flush=True)
+            nursery.start_soon(_evaluate, assembly)
+            nursery.start_soon(assembly.node.run)
+
+
+def assemble(config: PartyConfig, database: Path) -> Assembly:
+    """Put a node together. Raises CommandError, naming what is wrong and how to mend it."""
+    policy, spec, schema = _read_policy(config.policy)
+    hospital = _hospital(config, policy)
+    engine = open_database(database)
+    ledger = _ledger(policy, config.budget, engine)
+    models = ModelStore(engine)
+    journal = Journal(engine, ledger, models)
+    randomness = SystemRandomness()
+    chain = Chain(hospital, spec, journal, models, randomness)
+    source = StandingFile(config.data.train, schema, spec, config.data.rounds)
+    client = Client(
+        hospital,
+        journal,
+        chain,
+        ledger,
+        source,
+        randomness,
+        config.limits.extra_charged_attempts,
+    )
+    node = Node(
+        client,
+        source,
+        policy.digest(),
+        partial(dial, config.server, tls_context(config.tls), config.tls.server_name),
+        Backoff(config.reconnect.initial, config.reconnect.maximum, randomness),
+    )
+    evaluations = Evaluations(
+        engine, schema, spec, config.data.train, config.data.test, config.data.rounds
+    )
+    reporter = Reporter(config.name, policy, node, journal, ledger, evaluations)
+    return Assembly(node, reporter, evaluations, chain)
+
+
+async def _stop_on_signal(
+    running: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for received in signals:
+            _log.info("stopping", signal=signal.Signals(received).name)
+            running.cancel()
+            return
+
+
+async def _evaluate(assembly: Assembly) -> None:
+    """Measure each model that the node comes to hold; the local baseline once, first."""
+    await trio.to_thread.run_sync(assembly.evaluations.train_alone)
+    while True:
+        held = assembly.chain.held
+        await trio.to_thread.run_sync(assembly.evaluations.evaluate, held.model_hash, held.model)
+        while assembly.chain.held is held:
+            await assembly.node.moved()
+
+
+def _read_policy(path: Path) -> tuple[Policy, ModelSpec, FeatureSchema]:
+    """The pinned policy, with the model and the features that a node cannot do without."""
+    try:
+        policy = policies.load(path.read_bytes())
+    except (OSError, DecodeError) as error:
+        raise CommandError(
+            f"The policy {path} cannot be used: {error}.",
+            "Install the policy.json that your consortium has agreed on.",
+            ExitCode.USAGE,
+        ) from None
+    if policy.model is None or policy.features is None:
+        raise CommandError(
+            f"The policy {path} pins no model or no features: a node would have nothing to train.",
+            "Use a policy with both; policies without them are for simulations.",
+            ExitCode.USAGE,
+        )
+    return policy, policy.model, policy.features
+
+
+def _hospital(config: PartyConfig, policy: Policy) -> Hospital:
+    identity = IdentityKey(read_key(config.identity.key_file))
+    journal_key = read_key(config.identity.journal_key_file)
+    try:
+        return Hospital(policy, policy.client(config.name), identity, journal_key)
+    except (LocalMisuse, ValueError) as error:
+        raise CommandError(
+            f"This node does not fit its policy: {error}.",
+            "Check name and [identity] in party.toml against the roster in the policy.",
+            ExitCode.USAGE,
+        ) from None
+
+
+def _ledger(policy: Policy, limits: PrivacyBudget | None, engine: Engine) -> Ledger | None:
+    """The ledger; without noise there is none, and a budget would be a promise nobody keeps."""
+    cost = Cost.of(policy)
+    if cost is None and limits is not None:
+        raise CommandError(
+            "The policy adds no noise, so no privacy budget can be kept, and party.toml sets one.",
+            "Agree on a policy with noise; or remove [budget], if this hospital wants none.",
+            ExitCode.USAGE,
+        )
+    if cost is not None and limits is None:
+        raise CommandError(
+            "party.toml sets no privacy budget.",
+            "Add [budget] with epsilon and delta: what this hospital allows over all rounds.",
+            ExitCode.USAGE,
+        )
+    if cost is None or limits is None:
+        _log.warning("no privacy budget", reason="the policy adds no noise")
+        return None
+    ledger = Ledger(engine, cost, *limits.exact)
+    _log.info("privacy budget", affordable_attempts=ledger.budget().affordable(cost.sum))
+    return ledger

@@ -1,0 +1,65 @@
+"""Whether a batch of this hospital may enter a round now, and if not, why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from party.batches import BatchSource, Progress
+from party.ledger import Ledger
+from secagg.policy import Policy
+from secagg.rounds.journal import Standing
+
+_DISPUTED: Final = (
+    "the newest certificate names another model than this hospital computed from the published "
+    "sum (CHK-509). This node's journal holds that sum with the server's signature: compare it "
+    "with another hospital's"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """``number``: the lowest round that a waiting batch counts for; None if none may enter now.
+
+    ``state`` says it in a word; ``problem`` in a sentence, if an operator has something to mend.
+    """
+
+    number: int | None
+    state: str
+    problem: str | None = None
+
+
+def readiness(
+    policy: Policy,
+    standing: Standing,
+    progress: Progress,
+    source: BatchSource,
+    ledger: Ledger | None,
+    disputed: bool,
+) -> Readiness:
+    """Judge by everything that would refuse an announced attempt, before anybody announces one."""
+    if disputed:
+        return Readiness(None, "disputed", _DISPUTED)
+    number, upcoming = source.waiting(progress), standing.closed + 1
+    if number is None:
+        return Readiness(None, "no batch waits")
+    if upcoming in (standing.answered, standing.signed, standing.abandoning):
+        return Readiness(None, "awaiting the end of the round")
+    if standing.charged >= policy.max_charged_attempts:
+        return Readiness(
+            None,
+            "attempts exhausted",
+            f"{standing.charged} attempts were charged since the last certificate, and "
+            f"{policy.max_charged_attempts} are allowed: find out why they failed, then raise "
+            f"extra_charged_attempts in [limits] of party.toml",
+        )
+    if ledger is not None:
+        budget = ledger.budget()
+        if not budget.allows(ledger.cost.sum):
+            return Readiness(
+                None,
+                "budget exhausted",
+                f"epsilon {budget.epsilon_spent():.6g} of {float(budget.epsilon):g} is spent, and "
+                f"one more attempt does not fit: raise [budget] in party.toml, or stop",
+            )
+    return Readiness(max(number, upcoming), "ready")
