@@ -27,7 +27,7 @@ class Check(Enum):
     POLICY_PINNED = "CHK-002", "the announced policy is the one this hospital has pinned"
     BASE_MODEL_HELD = "CHK-003", "the announced base model is the one this hospital holds"
     ATTEMPT_INCREASES = "CHK-004", "round and attempt strictly increase in the durable journal"
-    ROUND_OPEN = "CHK-005", "the round is neither answered, certified nor abandoned here"
+    ROUND_OPEN = "CHK-005", "the round is open, and none that was answered or signed here is"
     ATTEMPT_BOUNDED = "CHK-006", "the attempt is between 1 and 1000"
     ROUND_WANTED = "CHK-007", "a batch of this hospital counts for the announced round"
     CHARGES_LEFT = "CHK-008", "fewer than max_charged_attempts are charged since a certificate"
@@ -84,7 +84,7 @@ class Check(Enum):
     SUM_ONCE = "CHK-507", "one sum and one model hash are signed per training round"
     CERTIFICATE_QUORUM = "CHK-508", "a certificate carries t valid signatures of roster members"
     CERTIFICATE_HASH = "CHK-509", "a certificate names the model hash that this hospital computed"
-    ABANDON_ALLOWED = "CHK-510", "the round may be abandoned: not certified or signed here"
+    ABANDON_ALLOWED = "CHK-510", "nothing signed, nor answered without noise, is abandoned"
     ABANDONMENT_QUORUM = "CHK-511", "an abandonment carries t valid signatures of roster members"
 
     CERTIFICATE_SHARE_VALID = "CHK-550", "a certificate signature is valid on the published sum"

@@ -55,6 +55,17 @@ class Attempt:
         return (Label.ANNOUNCEMENT, self.session)
 
 
+def attempt_of(facts: SumFacts) -> Attempt:
+    """The attempt whose sum ``facts`` are about: whoever reads them can recompute its session."""
+    return Attempt(
+        facts.policy_digest,
+        facts.round,
+        facts.attempt,
+        facts.base_model_hash,
+        facts.server_nonce,
+    )
+
+
 def clients(cohort: Iterable[int]) -> bytes:
     """A list of clients as one part: u64 each, in the given (ascending) order."""
     return b"".join(u64(u) for u in cohort)
@@ -160,9 +171,13 @@ def masked_input(u2: bytes, u: int, masked_digest: bytes) -> Statement:
     return (Label.MASKED_INPUT, u2, u64(u), masked_digest)
 
 
-def survivor(u2: bytes, u: int, u3: Iterable[int]) -> Statement:
-    """Round 3, client u: sigma'_u."""
-    return (Label.SURVIVOR, u2, u64(u), clients(u3))
+def survivor(session: bytes, u2: bytes, u: int, u3: Iterable[int]) -> Statement:
+    """Round 3, client u: sigma'_u.
+
+    U2's hash contains the session, but only who was there can open it; hospitals that had dropped
+    verify this too, so the session stands beside it.
+    """
+    return (Label.SURVIVOR, session, u2, u64(u), clients(u3))
 
 
 def answer(u2: bytes, u3: Iterable[int], u: int, opened: UnmaskingAnswer) -> Statement:
@@ -190,6 +205,7 @@ def _sum_facts(facts: SumFacts) -> tuple[bytes, ...]:
         u64(facts.round),
         u64(facts.attempt),
         facts.base_model_hash,
+        facts.server_nonce,
         facts.u2_hash,
         clients(facts.u3),
         facts.sum_digest,

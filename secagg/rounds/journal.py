@@ -94,9 +94,10 @@ class Standing:
     """What a hospital's journal says about where it stands: the summary of all its entries.
 
     ``entered``: the highest (round, attempt). ``closed``: the highest round that is certified or
-    abandoned. ``answered``, ``signed``, ``abandoning``: the open round, if any, in which an
-    unmasking answer was released, a certificate signed, an abandonment signed. ``charged``:
-    attempts charged since the last certificate.
+    abandoned. ``answered``, ``signed``: the open round, if any, in which an unmasking answer was
+    released, a certificate signed. ``abandoning``: the highest open round whose abandonment is
+    signed; every earlier one ends with it. ``charged``: attempts charged since the last
+    certificate.
     """
 
     entered: tuple[int, int] = (0, 0)
@@ -120,9 +121,13 @@ class Standing:
             case CertificateSigned(published=published):
                 return replace(self, signed=published.round)
             case AbandonmentSigned(round=number):
-                return replace(self, abandoning=number)
+                return replace(self, abandoning=max(number, self.abandoning or 0))
             case Certified(certificate):
-                return replace(self._closing(certificate.round), charged=0)
+                # A certificate seen again is no reason to charge anew.
+                newer = certificate.round > self.closed
+                return replace(
+                    self._closing(certificate.round), charged=0 if newer else self.charged
+                )
             case Abandoned(round=number):
                 return self._closing(number)
 

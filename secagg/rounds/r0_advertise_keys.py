@@ -157,9 +157,12 @@ def accept(
         SERVER,
         f"announced {(announcement.round, announcement.attempt)}, entered {standing.entered}",
     )
+    # A round in which this hospital has answered or signed must end first: two sums over one model
+    # and one batch would differ by the vectors of those who are in one cohort only.
     require(
-        announcement.round > standing.closed
-        and announcement.round not in (standing.answered, standing.signed, standing.abandoning),
+        announcement.round > max(standing.closed, standing.abandoning or 0)
+        and standing.answered is None
+        and standing.signed is None,
         Check.ROUND_OPEN,
         SERVER,
         f"round {announcement.round}",

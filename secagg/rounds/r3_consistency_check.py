@@ -81,7 +81,8 @@ def confirm(state: Masked, message: SurvivorSet, randomness: Randomness) -> Step
     statement = context.answer(state.u2_hash, u3, u, opened)
     answer = msgspec.structs.replace(opened, signature=hospital.identity.sign(*statement))
     sealed = _seal(hospital, state.u2_hash, answer, randomness)
-    signature = hospital.identity.sign(*context.survivor(state.u2_hash, u, u3))
+    statement = context.survivor(state.attempt.session, state.u2_hash, u, u3)
+    signature = hospital.identity.sign(*statement)
     entry = SurvivorSigned(state.attempt, state.u2_hash, u3, signature, sealed)
     return Step(restore(hospital, entry), durable=(entry,))
 
@@ -174,7 +175,7 @@ def collect_survivor_signature(state: Checking, u: int, message: SurvivorSignatu
         and verify(
             state.policy.identity_key(u),
             message.signature,
-            *context.survivor(state.u2_hash, u, state.u3),
+            *context.survivor(state.attempt.session, state.u2_hash, u, state.u3),
         ),
         Check.SURVIVOR_SIGNED,
         state.policy.name(u),

@@ -65,7 +65,8 @@ def answer(
     randomness: Randomness,
 ) -> Step[Answered]:
     """Answer once at least t members of U3 have signed the very U3 that this client signed."""
-    check_survivors(state.hospital.policy, state.u2_hash, state.u3, message.signatures)
+    session = state.attempt.session
+    check_survivors(state.hospital.policy, session, state.u2_hash, state.u3, message.signatures)
     answered = Answered(
         hospital=state.hospital,
         attempt=state.attempt,
@@ -77,7 +78,11 @@ def answer(
 
 
 def check_survivors(
-    policy: Policy, u2: bytes, u3: tuple[int, ...], signatures: Iterable[Signed]
+    policy: Policy,
+    session: bytes,
+    u2: bytes,
+    u3: tuple[int, ...],
+    signatures: Iterable[Signed],
 ) -> None:
     """Raise PeerViolation unless t or more members of U3 signed exactly this U2 and U3."""
     listed = tuple(signatures)
@@ -85,7 +90,7 @@ def check_survivors(
     require(ascending(signers) and set(signers) <= set(u3), Check.SURVIVORS_WELL_FORMED, SERVER)
     for s in listed:
         require(
-            verify(policy.identity_key(s.u), s.signature, *context.survivor(u2, s.u, u3)),
+            verify(policy.identity_key(s.u), s.signature, *context.survivor(session, u2, s.u, u3)),
             Check.SURVIVORS_VALID,
             SERVER,
             f"signature of {policy.name(s.u)}",

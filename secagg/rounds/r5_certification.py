@@ -19,7 +19,7 @@ from secagg.checks import Check
 from secagg.crypto.hashing import Label
 from secagg.crypto.randomness import Randomness
 from secagg.crypto.signatures import verify
-from secagg.errors import LocalMisuse
+from secagg.errors import PeerViolation
 from secagg.policy import Policy
 from secagg.rounds.journal import (
     Abandoned,
@@ -34,6 +34,7 @@ from secagg.rounds.machine import (
     ServerState,
     ServerStep,
     Step,
+    abort,
     ascending,
     require,
 )
@@ -98,12 +99,13 @@ def sign_sum(
     Any hospital of the roster may do so, also one that dropped out of the attempt.
     """
     published, policy = event.announcement.published, hospital.policy
+    session = context.attempt_of(published).session
+    require(event.announcement.session == session, Check.SESSION_MATCHES, SERVER)
     check_published(policy, published)
     require(
         published.policy_digest == policy.digest()
         and published.base_model_hash == base_model_hash
-        and published.round > standing.closed
-        and standing.abandoning != published.round,
+        and published.round > max(standing.closed, standing.abandoning or 0),
         Check.SUM_CONTEXT,
         SERVER,
         f"round {published.round}",
@@ -119,7 +121,7 @@ def sign_sum(
     require(within_bound(policy, len(published.u3), total), Check.SUM_BOUNDED, SERVER)
     model_hash = next_model_hash(total)
     signature = hospital.identity.sign(*context.certificate(published, model_hash))
-    entry = CertificateSigned(event.announcement.session, published, model_hash, signature)
+    entry = CertificateSigned(session, published, model_hash, signature)
     return Step(restore_signed(hospital, entry), durable=(entry,))
 
 
@@ -148,7 +150,10 @@ def conclude(
 
 
 def check_published(policy: Policy, published: PublishedSum) -> None:
-    """Raise PeerViolation unless server and t survivors vouch for this sum's U3."""
+    """Raise PeerViolation unless the server vouches for this sum and t survivors for its U3.
+
+    They signed it in the session that the sum states: an old cohort cannot lend its signatures.
+    """
     u3 = published.u3
     require(
         verify(
@@ -164,7 +169,11 @@ def check_published(policy: Policy, published: PublishedSum) -> None:
         Check.SUM_COHORT,
         SERVER,
     )
-    check_survivors(policy, published.u2_hash, u3, published.survivor_signatures)
+    session = context.attempt_of(published).session
+    try:
+        check_survivors(policy, session, published.u2_hash, u3, published.survivor_signatures)
+    except PeerViolation as violation:
+        raise PeerViolation(Check.SUM_QUORUM, SERVER, str(violation)) from None
 
 
 def within_bound(policy: Policy, survivors: int, total: NDArray[np.int64]) -> bool:
@@ -202,16 +211,20 @@ def sign_abandonment(
 ) -> AbandonmentSigned:
     """Sign that a training round ends without a model; make the entry durable, then send it.
 
-    ``newest_round``: the highest round that this hospital has entered or has a batch for. A
-    hospital that has answered in the round signs only if noise covers what two cohorts would tell.
+    ``newest_round``: the highest round that this hospital has entered or has a batch for. Every
+    earlier round ends with this one, so what was answered or signed in one of those counts too: a
+    hospital that has signed a sum refuses, and one that has answered signs only for that very
+    round and if noise covers what two cohorts would tell.
     """
     policy, number = hospital.policy, request.round
-    answered_bare = standing.answered == number and policy.noise.mode == "none"
+    covered = standing.answered is None or (
+        standing.answered == number and policy.noise.mode != "none"
+    )
     require(
         standing.closed < number <= newest_round
-        and standing.signed != number
+        and standing.signed is None
         and request.base_model_hash == base_model_hash
-        and not answered_bare,
+        and covered,
         Check.ABANDON_ALLOWED,
         SERVER,
         f"round {number}",
@@ -277,6 +290,7 @@ class Certifying(ServerState):
                     round=p.round,
                     attempt=p.attempt,
                     base_model_hash=p.base_model_hash,
+                    server_nonce=p.server_nonce,
                     u2_hash=p.u2_hash,
                     u3=p.u3,
                     sum_digest=p.sum_digest,
@@ -297,17 +311,22 @@ class Concluded(ServerState):
         return (CertificateNotice(self.certificate),)
 
 
-def publish_sum(state: Unmasked, total: NDArray[np.int64]) -> ServerStep[Certifying]:
-    """Round 4 ends: sign and publish the sum (int64, unmasked and centred)."""
-    policy = state.policy
+def publish_sum(state: Unmasked, total: NDArray[np.int64]) -> ServerStep[ServerState]:
+    """Round 4 ends: sign and publish the sum (int64, unmasked and centred).
+
+    A sum out of bounds ends the attempt: some hospital's vector, or the noise seeds it disclosed,
+    were not what they should be; masks hide whose.
+    """
+    policy, attempt = state.policy, state.attempt
     if not within_bound(policy, len(state.u3), total):
-        raise LocalMisuse("the unmasked sum exceeds what its hospitals can add up to")
-    attempt = state.attempt
+        reason = "the sum exceeds what its hospitals can add up to: one of them sent a bad vector"
+        return ServerStep(abort(state, reason), recipients=frozenset(state.u3))
     facts = PublishedSum(
         policy_digest=attempt.policy_digest,
         round=attempt.round,
         attempt=attempt.attempt,
         base_model_hash=attempt.base_model_hash,
+        server_nonce=attempt.server_nonce,
         u2_hash=state.u2_hash,
         u3=state.u3,
         sum_digest=vector_digest(Label.SUM, total, policy.ring),
@@ -353,12 +372,17 @@ def conclude_round(state: Certifying) -> ServerStep[ServerState]:
     return ServerStep(concluded, recipients=frozenset(state.policy.members))
 
 
-def abandonment_share_valid(
+def check_abandonment_share(
     policy: Policy, u: int, round_number: int, base_model_hash: bytes, signature: bytes
-) -> bool:
-    """Whether ``signature`` is u's on the abandonment of this round (CHK-551)."""
+) -> None:
+    """Raise PeerViolation unless ``signature`` is u's on the abandonment of this round."""
     statement = context.abandonment(policy.digest(), round_number, base_model_hash)
-    return verify(policy.identity_key(u), signature, *statement)
+    require(
+        verify(policy.identity_key(u), signature, *statement),
+        Check.ABANDONMENT_SHARE_VALID,
+        policy.name(u),
+        f"round {round_number}",
+    )
 
 
 def abandonment(

@@ -129,6 +129,7 @@ class SumFacts(Part, frozen=True):
     round: Counter
     attempt: Counter
     base_model_hash: Bytes32
+    server_nonce: Bytes32
     u2_hash: Bytes32
     u3: Clients
     sum_digest: Bytes32
