@@ -15,14 +15,15 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from secagg.checks import Check
 from secagg.crypto.hashing import Label, digest, u64
 from secagg.crypto.randomness import Randomness, SeededRandomness, SystemRandomness
 from secagg.crypto.secret import Secret
 from secagg.crypto.signatures import IdentityKey
-from secagg.errors import LocalMisuse
+from secagg.errors import DecodeError, LocalMisuse, PeerViolation
 from secagg.policy import Member, Policy, VectorSpec, checked
 from secagg.rounds.journal import Entry, Standing
-from secagg.rounds.machine import Aborted, Hospital, ServerState, Stage
+from secagg.rounds.machine import SERVER, Aborted, Hospital, ServerState, Stage
 from secagg.rounds.r0_advertise_keys import advertise_keys, announce
 from secagg.rounds.r2_masked_input import MaskedInputReceived
 from secagg.rounds.r4_unmasking import Unmasked, Unmasking
@@ -37,7 +38,7 @@ from secagg.rounds.session import ClientSession, ServerSession
 from secagg.vector.aggregate import Aggregate
 from secagg.vector.fixed_point import quantise
 from secagg.vector.ring import Words
-from secagg.vector.stream import VectorReceiver
+from secagg.vector.stream import StreamError, VectorReceiver
 from secagg.wire.codec import decode_from_client, decode_from_server, encode
 from secagg.wire.messages import (
     AdvertiseKeys,
@@ -111,16 +112,12 @@ def simulate(
     names = list(named)
     vectors, integral = _vectors(list(named.values()))
     vanish = _vanishing(names, drop or {})
-    randomness = (
-        SystemRandomness()
-        if seed is None
-        else SeededRandomness(seed if isinstance(seed, bytes) else u64(seed))
-    )
+    randomness = _randomness(seed)
     template = policy or default_policy(vectors, integral)
     if template.n != len(names):
         raise LocalMisuse(f"{len(names)} inputs for a roster of {template.n}: give one each")
     integers = {
-        u: vector if integral else quantise(vector, template.vector.scale)
+        u: vector if integral else _quantised(vector, template.vector.scale)
         for u, vector in zip(template.members, vectors, strict=True)
     }
     cohort = Cohort.assembled(template, randomness)
@@ -148,21 +145,23 @@ def default_policy(vectors: Sequence[Vector], integral: bool) -> Policy:
     t = (n + c) // 2 + 1
     largest = max((float(np.abs(v).max()) if v.size else 0.0) for v in vectors)
     exact = max((max(abs(int(v.max())), abs(int(v.min()))) if v.size else 0) for v in vectors)
-    return checked(
-        Policy(
-            consortium="simulation",
-            server_key="00" * 32,
-            roster=tuple(Member(f"hospital-{i}", f"{i + 1:064x}") for i in range(n)),
-            corrupt=c,
-            dropouts=n - t,
-            min_survivors=t,
-            vector=VectorSpec(
-                dimension=vectors[0].size,
-                max_value=max(1, exact if integral else int(largest * scale) + 1),
-                scale=scale,
-            ),
-        )
+    policy = Policy(
+        consortium="simulation",
+        server_key="00" * 32,
+        roster=tuple(Member(f"hospital-{i}", f"{i + 1:064x}") for i in range(n)),
+        corrupt=c,
+        dropouts=n - t,
+        min_survivors=t,
+        vector=VectorSpec(
+            dimension=vectors[0].size,
+            max_value=max(1, exact if integral else int(largest * scale) + 1),
+            scale=scale,
+        ),
     )
+    try:
+        return checked(policy)
+    except DecodeError as error:
+        raise LocalMisuse(f"no default policy fits these inputs: {error}") from None
 
 
 @final
@@ -293,7 +292,7 @@ class Cohort:
                 return
             case VectorChunk():
                 announcement, receiver, parts = self.sums[u]
-                parts.append(receiver.receive(message.start, message.data))
+                parts.append(_received(receiver, message, SERVER))
                 if not receiver.complete:
                     return
                 total = self.policy.ring.decode(np.concatenate(parts))
@@ -323,15 +322,19 @@ class Cohort:
         Raises PeerViolation as the server does.
         """
         match message:
-            case VectorChunk(start=start, data=data):
+            case VectorChunk():
                 if u not in self.receivers:
                     ring, dimension = self.policy.ring, self.policy.vector.dimension
                     self.receivers[u] = VectorReceiver(Label.MASKED_INPUT, ring, dimension)
                     self.spool[u] = []
-                self.spool[u].append((start, self.receivers[u].receive(start, data)))
+                words = _received(self.receivers[u], message, self.policy.name(u))
+                self.spool[u].append((message.start, words))
                 return frozenset()
             case MaskedInputSignature():
-                event = MaskedInputReceived(message.session, self.receivers[u].finish(), message)
+                receiver, name = self.receivers.get(u), self.policy.name(u)
+                if receiver is None or not receiver.complete:
+                    raise PeerViolation(Check.STREAM_IN_ORDER, name, "its masked input is missing")
+                event = MaskedInputReceived(message.session, receiver.finish(), message)
                 return self.server.handle(u, event) | self._unmask()
             case _:
                 return self.server.handle(u, message) | self._unmask()
@@ -346,8 +349,11 @@ class Cohort:
             for start, words in self.spool[u]:
                 aggregate.add(start, words)
         aggregate.unmask(state.masks)
-        self.survivors, self.total = state.u3, aggregate.total() - state.surplus_noise()
-        return self.server.advance(publish_sum(state, self.total))
+        total = aggregate.total() - state.surplus_noise()
+        recipients = self.server.advance(publish_sum(state, total))
+        if isinstance(self.server.state, Certifying):
+            self.survivors, self.total = state.u3, total
+        return recipients
 
     def next_model_hash(self, total: NDArray[np.int64]) -> bytes:
         """Without a model to apply it to, the sum itself is what is certified."""
@@ -364,6 +370,30 @@ class Cohort:
         return None if isinstance(state, Certifying | Concluded) else "the attempt did not finish"
 
 
+def _randomness(seed: int | bytes | None) -> Randomness:
+    if seed is None:
+        return SystemRandomness()
+    if isinstance(seed, bytes):
+        return SeededRandomness(seed)
+    if not 0 <= seed < 2**64:
+        raise LocalMisuse(f"a seed is bytes or an integer of 0 to 2^64 - 1, not {seed}")
+    return SeededRandomness(u64(seed))
+
+
+def _quantised(vector: Vector, scale: int) -> NDArray[np.int64]:
+    try:
+        return quantise(vector, scale)
+    except ValueError as error:
+        raise LocalMisuse(str(error)) from None
+
+
+def _received(receiver: VectorReceiver, chunk: VectorChunk, sender: str) -> Words:
+    try:
+        return receiver.receive(chunk.start, chunk.data)
+    except StreamError as error:
+        raise PeerViolation(Check.STREAM_IN_ORDER, sender, str(error)) from None
+
+
 def _vectors(values: Sequence[ArrayLike]) -> tuple[list[Vector], bool]:
     """The inputs as arrays of one length, and whether all are integers."""
     arrays: list[NDArray[Any]] = [np.asarray(value) for value in values]
@@ -372,6 +402,8 @@ def _vectors(values: Sequence[ArrayLike]) -> tuple[list[Vector], bool]:
             raise LocalMisuse(f"a vector is one-dimensional and not empty, not {array.shape}")
         if array.dtype.kind not in "iuf" or array.dtype == np.uint64:
             raise LocalMisuse(f"a vector holds integers of 64 bits or floats, not {array.dtype}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise LocalMisuse("a vector holds a NaN or an infinity: only finite numbers add up")
     if len({array.size for array in arrays}) > 1:
         raise LocalMisuse(f"vectors of different lengths: {sorted({a.size for a in arrays})}")
     integral = all(array.dtype.kind in "iu" for array in arrays)
