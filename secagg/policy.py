@@ -29,6 +29,7 @@ MAX_DIMENSION = 2**28
 Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+Magnitude = Annotated[int, msgspec.Meta(ge=1, le=2**62)]
 NonNegative = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
@@ -47,7 +48,7 @@ class VectorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     dimension: Positive
-    max_value: Positive
+    max_value: Magnitude
     scale: Positive = 1
 
 
@@ -167,6 +168,10 @@ def load(data: bytes) -> Policy:
 
 def checked(policy: Policy) -> Policy:
     """Return ``policy`` if it keeps every bound; raises DecodeError saying which one failed."""
+    try:
+        msgspec.convert(msgspec.to_builtins(policy), type=Policy)  # the ranges of single fields
+    except msgspec.ValidationError as error:
+        raise DecodeError(f"policy {policy.consortium!r}: {error}") from None
     n, c, d, t = policy.n, policy.corrupt, policy.dropouts, policy.threshold
     floor = max(t, c + 2, 3)
     names = [member.name for member in policy.roster]
