@@ -393,8 +393,8 @@ class Client:
             base_model_hash=self._chain.held.model_hash,
             newest_round=max(standing.entered[0], self._source.waiting(self._progress) or 0),
         )
-        self._leave_rounds_until(request.round)
         self._journal.record((entry,))
+        self._leave_rounds_until(request.round)
         _log.warning("abandonment signed", round=request.round, reason=request.reason)
         return (AbandonmentShare(request.round, entry.signature),)
 
@@ -402,8 +402,8 @@ class Client:
         if abandonment.round <= self._journal.standing.closed:
             return ()
         entry = check_abandonment(self._hospital.policy, abandonment)
-        self._leave_rounds_until(abandonment.round)
         self._journal.record((entry,), abandonment=abandonment)
+        self._leave_rounds_until(abandonment.round)
         _log.warning("abandoned", round=abandonment.round)
         return ()
 

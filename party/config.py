@@ -134,9 +134,9 @@ class PartyConfig(BaseSettings):
     identity: Identity
     data: Data
     budget: PrivacyBudget | None = None
-    limits: Limits = Limits()
-    api: Api = Api()
-    reconnect: Reconnect = Reconnect()
+    limits: Limits = Field(default_factory=Limits)
+    api: Api = Field(default_factory=Api)
+    reconnect: Reconnect = Field(default_factory=Reconnect)
 
     @classmethod
     def settings_customise_sources(

@@ -159,7 +159,8 @@ def _explained(error: BaseException) -> str:
     """What went wrong, in the words of the innermost cause of each error in a group."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(sorted({_explained(each) for each in error.exceptions}))
-    cause = error.__cause__ or error
-    if isinstance(cause, trio.TooSlowError):
+    if error.__cause__ is not None:
+        return _explained(error.__cause__)
+    if isinstance(error, trio.TooSlowError):
         return f"no answer within {GREETING_SECONDS} seconds"
-    return str(cause) or type(cause).__name__
+    return str(error) or type(error).__name__

@@ -40,10 +40,10 @@ def readiness(
     """Judge by everything that would refuse an announced attempt, before anybody announces one."""
     if disputed:
         return Readiness(None, "disputed", _DISPUTED)
-    number, upcoming = source.waiting(progress), standing.closed + 1
+    number = source.waiting(progress)
     if number is None:
         return Readiness(None, "no batch waits")
-    if upcoming in (standing.answered, standing.signed, standing.abandoning):
+    if standing.answered is not None or standing.signed is not None:
         return Readiness(None, "awaiting the end of the round")
     if standing.charged >= policy.max_charged_attempts:
         return Readiness(
@@ -62,4 +62,5 @@ def readiness(
                 f"epsilon {budget.epsilon_spent():.6g} of {float(budget.epsilon):g} is spent, and "
                 f"one more attempt does not fit: raise [budget] in party.toml, or stop",
             )
-    return Readiness(max(number, upcoming), "ready")
+    ended = max(standing.closed, standing.abandoning or 0)
+    return Readiness(max(number, ended + 1), "ready")
