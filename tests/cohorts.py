@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, Final, TypeVar
 
@@ -41,11 +41,13 @@ from secagg.rounds import (
 from secagg.rounds.r0_advertise_keys import Advertised, ClientKeys
 from secagg.rounds.r1_share_keys import HeldShares, Shared, leaves
 from secagg.rounds.r2_masked_input import Masked, Masking, pairwise_seed, self_mask_seed
+from secagg.rounds.session import ClientSession
 from secagg.simulate import Cohort
 from secagg.vector.masking import Mask, apply_masks
 from secagg.wire.messages import (
     AdvertiseKeys,
     Advertisement,
+    Dealing,
     EncryptedShares,
     ShareKeys,
     UnmaskingAnswer,
@@ -263,7 +265,7 @@ class Loot:
         """b_u of everybody of whom there are t shares."""
         return self._combined(self.self_masks)
 
-    def keys(self) -> dict[int, Secret]:
+    def privates(self) -> dict[int, Secret]:
         """The mask private key of everybody of whom there are t shares."""
         return self._combined(self.mask_keys)
 
@@ -361,10 +363,15 @@ def redealt(
     shares: Mapping[int, EncryptedShares],
     seed_commitment: bytes | None = None,
 ) -> ShareKeys:
-    """Hospital u's dealing with other shares for some holders in it, properly signed."""
-    roster = state_of(cohort, u, Shared).roster_digest
+    """Hospital u's dealing with other shares for some holders in it, properly signed; from here on
+    it stands by it.
+    """
+    shared = state_of(cohort, u, Shared)
+    roster = shared.roster_digest
     dealt = tuple(shares.get(s.v, s) for s in message.shares)
     root = merkle.root(list(leaves(roster, u, message.own, dealt).values()))
     commitment = seed_commitment or message.seed_commitment
     signature = cohort.hospitals[u].identity.sign(*context.share_keys(roster, u, root, commitment))
+    dealing = Dealing(u, root, commitment, signature)
+    cohort.sessions[u] = ClientSession(replace(shared, dealing=dealing))
     return ShareKeys(message.session, message.own, dealt, commitment, signature)

@@ -77,8 +77,8 @@ def test_clients_that_could_go_back_would_give_their_victim_away() -> None:
             loot.take_answer(u, answer)
 
     answers(EVERYBODY)
-    assert opened_sum(cohort, facts, [VICTIM], loot.seeds(), loot.keys()) is None
+    assert opened_sum(cohort, facts, [VICTIM], loot.seeds(), loot.privates()) is None
     answers(THE_OTHERS)
-    read = opened_sum(cohort, facts, [VICTIM], loot.seeds(), loot.keys())
+    read = opened_sum(cohort, facts, [VICTIM], loot.seeds(), loot.privates())
     assert read is not None
     assert np.array_equal(read, cohort.vectors[VICTIM])

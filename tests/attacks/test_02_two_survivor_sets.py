@@ -107,7 +107,7 @@ def test_without_the_quorum_the_server_reads_a_sum_of_two(six: Cohort) -> None:
             own = tuple(s for s in signatures if s.u == u)
             (answer,) = delivered(six, u, SurvivorSignatures(facts.attempt.session, own))
             loot.take_answer(u, answer)
-    read = opened_sum(six, facts, [2, 3], loot.seeds(), loot.keys() | {COLLUDER: own_key})
+    read = opened_sum(six, facts, [2, 3], loot.seeds(), loot.privates() | {COLLUDER: own_key})
     assert read is not None
     assert np.array_equal(read, plain_sum(six, [2, 3]))
     assert len([2, 3]) < six.policy.min_survivors - six.policy.corrupt

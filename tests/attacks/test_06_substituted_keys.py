@@ -174,7 +174,7 @@ def test_without_the_signatures_the_server_plays_every_peer_and_reads_its_victim
         (1, 2, 3, VICTIM),
         {u: entries[u].advertisement.mask_key for u in entries},
     )
-    read = opened_sum(cohort, facts, [VICTIM], loot.seeds(), loot.keys())
+    read = opened_sum(cohort, facts, [VICTIM], loot.seeds(), loot.privates())
     assert read is not None
     assert np.array_equal(read, cohort.vectors[VICTIM])
 

@@ -116,7 +116,7 @@ def test_without_the_floor_the_server_reads_a_sum_that_the_policy_forbids() -> N
     for u in few:
         (answer,) = delivered(cohort, u, SurvivorSignatures(session, signatures))
         loot.take_answer(u, answer)
-    read = opened_sum(cohort, facts, few, loot.seeds(), loot.keys())
+    read = opened_sum(cohort, facts, few, loot.seeds(), loot.privates())
     assert read is not None
     assert np.array_equal(read, plain_sum(cohort, few))
 
@@ -136,7 +136,7 @@ def test_without_floor_and_quorum_the_server_reads_one_hospital() -> None:
             alone = SurvivorSignatures(session, (Signed(u, signed.signature),))
             (answer,) = delivered(cohort, u, alone)
             loot.take_answer(u, answer)
-    read = opened_sum(cohort, facts, [victim], loot.seeds(), loot.keys())
+    read = opened_sum(cohort, facts, [victim], loot.seeds(), loot.privates())
     assert read is not None
     assert np.array_equal(read, cohort.vectors[victim])
 
