@@ -25,8 +25,8 @@ class Backoff:
     def after(self, connected_for: float) -> float:
         """The next pause in seconds, after a connection that held for so many seconds.
 
-        A connection that held for longer than the last pause starts the doubling anew; one that
-        the server closes at once does not.
+        A connection that held for longer than the longest pause that is due starts the doubling
+        anew; one that the server closes at once does not.
         """
         if connected_for > self._ceiling:
             self._ceiling = self._initial

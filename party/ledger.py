@@ -80,7 +80,7 @@ class Ledger:
     """The charges of one hospital against its budget (``epsilon``, ``delta``) for the sum."""
 
     def __init__(self, engine: Engine, cost: Cost, epsilon: Fraction, delta: Fraction) -> None:
-        self._engine = engine
+        self.engine = engine
         self.cost = cost
         self.epsilon = epsilon
         self.delta = delta
@@ -104,12 +104,12 @@ class Ledger:
 
     def budget(self) -> Budget:
         """The budget, with everything spent so far."""
-        with reading(self._engine).connect() as connection:
+        with reading(self.engine).connect() as connection:
             return self._budget(connection)
 
     def spent_until(self, number: int) -> Spent:
         """What all attempts of training rounds up to ``number`` have cost together."""
-        with reading(self._engine).connect() as connection:
+        with reading(self.engine).connect() as connection:
             rho_sum, rho_own, samples = _totals(connection, number)
         return Spent(
             Charge(rho_sum, samples).epsilon(self.delta),

@@ -75,6 +75,12 @@ class FixedSource:
     since: int | None = 1
     broken: bool = False
     trained: list[int] = field(default_factory=list)
+    posted: trio.Event = field(default_factory=trio.Event)
+
+    def post(self, number: int) -> None:
+        """From now on a batch waits for round ``number``; whoever awaits a change is told."""
+        self.since = number
+        self.posted.set()
 
     def waiting(self, progress: Progress) -> int | None:
         return None if self.since is None else max(self.since, progress.closed + 1)
@@ -86,7 +92,8 @@ class FixedSource:
         return self.vector
 
     async def changed(self) -> None:
-        await trio.sleep_forever()
+        await self.posted.wait()
+        self.posted = trio.Event()
 
 
 @dataclass(slots=True)
@@ -153,6 +160,7 @@ class Consortium:
     receivers: dict[int, VectorReceiver] = field(default_factory=dict)
     refusals: dict[int, list[str]] = field(default_factory=dict)
     total: NDArray[np.int64] | None = None
+    adopted: int = 0
 
     def announce(self, number: int, attempt: int = 1) -> frozenset[int]:
         """Open an attempt from the server's model."""
@@ -178,8 +186,7 @@ class Consortium:
             reach = self.server.close() | self.unmask()
             if self.server.state is before:
                 break
-        if isinstance(self.server.state, Concluded) and self.total is not None:
-            self.model = apply(self.model, self.total, SPEC)
+        self._adopt()
 
     def round(self, number: int, attempt: int = 1) -> None:
         """A whole round."""
@@ -220,7 +227,17 @@ class Consortium:
                     reach |= self.server.handle(u, event)
                 case _:
                     reach |= self.server.handle(u, reply)
-        return reach | self.unmask()
+        reach |= self.unmask()
+        self._adopt()
+        return reach
+
+    def _adopt(self) -> None:
+        """Once the round is certified, the server's model is the new one."""
+        state = self.server.state
+        if isinstance(state, Concluded) and self.adopted < state.attempt.round:
+            assert self.total is not None
+            self.adopted = state.attempt.round
+            self.model = apply(self.model, self.total, SPEC)
 
     def unmask(self) -> frozenset[int]:
         """The sum, when every seed is known."""
