@@ -117,6 +117,23 @@ async def dial(address: ServerAddress, context: ssl.SSLContext, server_name: str
     return stream
 
 
+def explained(error: BaseException) -> str:
+    """Why a connection failed, in the words of its innermost causes, and how to mend it."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(sorted({explained(each) for each in error.exceptions}))
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"{error}: check ca and server_name in [tls] of party.toml"
+        case ssl.SSLEOFError():
+            return (
+                "the server ended the connection without a word: does it accept this hospital's "
+                "certificate ([tls] in party.toml), and TLS 1.3?"
+            )
+        case trio.TooSlowError():
+            return "the server did not answer in time"
+    return explained(error.__cause__) if error.__cause__ else str(error) or type(error).__name__
+
+
 def _keep_alive(stream: trio.SocketStream) -> None:
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEPALIVE.items():

@@ -17,7 +17,7 @@ from trio.abc import Stream
 from party.backoff import Backoff
 from party.batches import BatchSource
 from party.client import Client, View
-from party.connection import Connection
+from party.connection import Connection, explained
 from secagg.errors import SecaggError
 from secagg.wire.messages import PROTOCOL, Challenge, Ready, Wire
 
@@ -74,9 +74,9 @@ class Node:
                 await self._one_connection()
                 _log.warning("connection closed by the server")
             except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as lost:
-                _log.warning("connection lost", reason=_explained(lost))
+                _log.warning("connection lost", reason=explained(lost))
             except* (SecaggError, trio.TooSlowError) as unfit:
-                _log.error("connection unusable", reason=_explained(unfit))
+                _log.error("connection unusable", reason=explained(unfit))
             self.connected = False
             pause = self._backoff.after(trio.current_time() - opened)
             _log.info("reconnecting", seconds=round(pause, 2))
@@ -153,14 +153,3 @@ class Node:
                 f"consortium and install it on both sides"
             )
         return greeting
-
-
-def _explained(error: BaseException) -> str:
-    """What went wrong, in the words of the innermost cause of each error in a group."""
-    if isinstance(error, BaseExceptionGroup):
-        return "; ".join(sorted({_explained(each) for each in error.exceptions}))
-    if error.__cause__ is not None:
-        return _explained(error.__cause__)
-    if isinstance(error, trio.TooSlowError):
-        return f"no answer within {GREETING_SECONDS} seconds"
-    return str(error) or type(error).__name__
