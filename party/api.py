@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Final
 
 import hypercorn.trio
@@ -49,18 +50,20 @@ async def serve(
 
     Raises CommandError if the address cannot be listened on.
     """
+    try:
+        listener = socket.create_server((address.host, address.port))
+    except OSError as error:
+        raise CommandError(
+            f"{address.host}:{address.port} cannot be listened on: {error.strerror}.",
+            "Set another port in [api] of party.toml; 0 takes any free one.",
+            ExitCode.CONNECTION,
+        ) from None
+    host, port = listener.getsockname()
     config = Config()
-    config.bind = [f"{address.host}:{address.port}"]
+    config.bind = [f"fd://{listener.detach()}"]
     config.accesslog = None
     config.loglevel = "WARNING"
     config.include_server_header = False
     async with trio.open_nursery() as nursery:
-        try:
-            urls = await nursery.start(hypercorn.trio.serve, app, config)
-        except* OSError as taken:
-            raise CommandError(
-                f"{address.host}:{address.port} cannot be listened on: {taken.exceptions[0]}.",
-                "Set another port in [api] of party.toml; 0 takes any free one.",
-                ExitCode.CONNECTION,
-            ) from None
-        task_status.started(urls[0])
+        await nursery.start(hypercorn.trio.serve, app, config)
+        task_status.started(f"http://{host}:{port}")

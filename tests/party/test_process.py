@@ -1,0 +1,194 @@
+"""A node as a process: what it needs before it starts, and the process itself."""
+
+from __future__ import annotations
+
+import json
+import signal
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import msgspec
+import pytest
+import trio
+
+from party.config import load
+from party.process import assemble
+from secagg import context
+from secagg.cli import CommandError, ExitCode
+from secagg.crypto.signatures import verify
+from secagg.model import initial, model_hash
+from secagg.policy import NoiseSpec
+from secagg.wire.messages import PROTOCOL, Challenge, Hello, Ready
+from tests.party.coordinator import Peer
+from tests.party.files import NAME, Installation, install
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    return install(tmp_path, port=1)
+
+
+def assembled(installation: Installation) -> None:
+    config = load(installation.configuration)
+    assemble(config, installation.directory / "party.sqlite3")
+
+
+def break_policy(installation: Installation) -> None:
+    (installation.directory / "policy.json").write_text("{}")
+
+
+def remove_policy(installation: Installation) -> None:
+    (installation.directory / "policy.json").unlink()
+
+
+def policy_with(**changes: object) -> Callable[[Installation], None]:
+    def put(installation: Installation) -> None:
+        changed = msgspec.structs.replace(installation.policy, **changes)
+        (installation.directory / "policy.json").write_bytes(changed.canonical())
+
+    return put
+
+
+def rename(installation: Installation) -> None:
+    installation.change(f'name = "{NAME}"', 'name = "elsewhere"')
+
+
+def take_anothers_name(installation: Installation) -> None:
+    installation.change(f'name = "{NAME}"', 'name = "hungary"')
+
+
+def remove_budget(installation: Installation) -> None:
+    installation.change('[budget]\nepsilon = "1.0"\ndelta = "0.001"\n', "")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "explanation"),
+    [
+        (break_policy, "policy.json cannot be used"),
+        (remove_policy, "policy.json cannot be used"),
+        (policy_with(features=None), "no model or no features"),
+        (policy_with(noise=NoiseSpec()), "adds no noise"),
+        (rename, "not on the roster"),
+        (take_anothers_name, "enroll the key"),
+        (remove_budget, "sets no privacy budget"),
+    ],
+)
+def test_what_does_not_fit_together_is_explained(
+    installation: Installation, spoil: Callable[[Installation], None], explanation: str
+) -> None:
+    spoil(installation)
+    with pytest.raises(CommandError, match=explanation) as refused:
+        assembled(installation)
+    assert refused.value.exit_code is ExitCode.USAGE
+
+
+def test_a_policy_without_noise_runs_without_a_budget(installation: Installation) -> None:
+    policy_with(noise=NoiseSpec())(installation)
+    remove_budget(installation)
+    assembled(installation)
+
+
+# --- the process ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def started(installation: Installation) -> Iterator[subprocess.Popen[str]]:
+    """``secagg party start``, killed at the end if it still runs."""
+    command = [sys.executable, "-c", "from secagg.cli import main; main()"]
+    process = subprocess.Popen(
+        [*command, "party", "start", "--config", str(installation.configuration)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def serving_url(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    line = json.loads(process.stdout.readline())
+    assert line["event"] == "serving"
+    return str(line["url"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_and_stops_cleanly(installation: Installation, number: signal.Signals) -> None:
+    with started(installation) as process:
+        url = serving_url(process)
+        assert httpx2.get(f"{url}/healthz").json() == {"status": "ok"}
+        status = httpx2.get(f"{url}/status").json()
+        assert status["connected"] is False
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == ExitCode.OK
+    events = [json.loads(line)["event"] for line in errors.splitlines()]
+    assert events[0] == "privacy budget"
+    assert events[-1] == "stopping"
+    assert "connection lost" in events
+
+
+def test_a_second_process_on_the_same_state_is_refused(installation: Installation) -> None:
+    with started(installation) as first:
+        serving_url(first)
+        with started(installation) as second:
+            _, errors = second.communicate(timeout=20)
+            assert second.returncode == ExitCode.USAGE
+        assert "Another node is running" in errors
+
+
+def test_a_port_that_is_taken_is_said(installation: Installation, tmp_path: Path) -> None:
+    with started(installation) as first:
+        port = serving_url(first).rsplit(":", 1)[1]
+        installation.change("port = 0", f"port = {port}")
+        installation.change('state_dir = "state"', 'state_dir = "other"')
+        with started(installation) as second:
+            _, errors = second.communicate(timeout=20)
+            assert second.returncode == ExitCode.CONNECTION
+        assert "cannot be listened on" in errors
+
+
+async def test_it_introduces_itself_over_mutual_tls(tmp_path: Path) -> None:
+    hellos: list[Hello] = []
+    offers: list[Ready] = []
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            port: int = listener.socket.getsockname()[1]
+            installation = install(tmp_path, port)
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            installation.authority.issue_cert("localhost").configure_cert(tls)
+            installation.authority.configure_trust(tls)
+            tls.verify_mode = ssl.CERT_REQUIRED
+            nonce = bytes(range(32))
+
+            async def greet(plain: trio.SocketStream) -> None:
+                peer = Peer(trio.SSLStream(plain, tls, server_side=True))
+                await peer.send(Challenge(PROTOCOL, installation.policy.digest(), nonce))
+                hello, ready = await peer.receive(), await peer.receive()
+                assert isinstance(hello, Hello)
+                assert isinstance(ready, Ready)
+                hellos.append(hello)
+                offers.append(ready)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(trio.serve_listeners, greet, [listener])
+            with started(installation) as process:
+                await trio.to_thread.run_sync(serving_url, process)
+                await trio.sleep_forever()
+    (hello,) = hellos
+    spec = installation.policy.model
+    assert spec is not None
+    assert hello.u == installation.policy.client(NAME)
+    assert hello.model_hash == model_hash(initial(spec))
+    key = installation.policy.identity_key(hello.u)
+    assert verify(key, hello.signature, *context.hello(nonce, hello))
+    assert offers == [Ready(1)]
