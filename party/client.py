@@ -122,12 +122,15 @@ class Client:
         self._session = self._restored_session()
         self._arriving = Arriving()
         self._problem: str | None = None
+        #: Why the waiting batch could not be used; it is not offered again until something changes.
+        self._unusable: str | None = None
 
     # --- what the node asks ----------------------------------------------------------------------
 
     def hello(self, challenge: Challenge) -> Hello:
         """Introduce this hospital on a new connection, and say where it stands."""
         self._arriving = Arriving()
+        self._unusable = None
         entered_round, entered_attempt = self._journal.standing.entered
         named = self._session_id()
         unsigned = Hello(
@@ -153,6 +156,10 @@ class Client:
         """What to tell the server about a waiting batch."""
         number = self._readiness().number
         return None if number is None else Ready(number)
+
+    def batches_changed(self) -> None:
+        """The source has something new: what could not be used before may be usable now."""
+        self._unusable = None
 
     def view(self) -> View:
         """Where the client stands now."""
@@ -189,7 +196,7 @@ class Client:
             _log.warning("budget refused", reason=str(refused))
             return (Refusal(_BUDGET_REFUSES),)
         except (BatchError, LocalMisuse) as unusable:
-            self._problem = str(unusable)
+            self._unusable = str(unusable)
             _log.error("not taking part", reason=str(unusable))
             return (Refusal(_BATCH_UNUSABLE),)
 
@@ -420,6 +427,8 @@ class Client:
         return Progress(self._journal.standing.closed, self._chain.updates)
 
     def _readiness(self) -> Readiness:
+        if self._unusable is not None:
+            return Readiness(None, "batch unusable", self._unusable)
         return readiness(
             self._hospital.policy,
             self._standing,

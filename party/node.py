@@ -111,6 +111,7 @@ class Node:
         """Offer what the source has, as soon as it has something new."""
         while True:
             await self._source.changed()
+            await self._step(self._client.batches_changed)
             await self._offer(connection)
 
     async def _offer(self, connection: Connection) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from party import api, state_dir
 from party.backoff import Backoff
-from party.batches import StandingFile
+from party.batches import BatchError, StandingFile, read_file
 from party.chain import Chain
 from party.client import Client
 from party.config import PartyConfig, PrivacyBudget
@@ -76,6 +76,7 @@ def assemble(config: PartyConfig, database: Path) -> Assembly:
     journal = Journal(engine, ledger, models)
     randomness = SystemRandomness()
     chain = Chain(hospital, spec, journal, models, randomness)
+    _check_records(config, spec, schema)
     source = StandingFile(config.data.train, schema, spec, config.data.rounds)
     client = Client(
         hospital,
@@ -151,6 +152,26 @@ def _hospital(config: PartyConfig, policy: Policy) -> Hospital:
             "Check name and [identity] in party.toml against the roster in the policy.",
             ExitCode.USAGE,
         ) from None
+
+
+def _check_records(config: PartyConfig, spec: ModelSpec, schema: FeatureSchema) -> None:
+    """Read every record once, so that a mistake is found now and not in the middle of a round."""
+    for path in (config.data.train, config.data.test):
+        try:
+            patients = 0 if path is None else len(read_file(path, schema))
+        except BatchError as error:
+            raise CommandError(
+                f"The records of this hospital cannot be used: {error}.",
+                "Mend the file, or name another one in [data] of party.toml.",
+                ExitCode.USAGE,
+            ) from None
+        if path == config.data.train and not 1 <= patients <= spec.contribution.max_patients:
+            raise CommandError(
+                f"{path.name} has {patients} patients; the policy allows 1 to "
+                f"{spec.contribution.max_patients} of one hospital in a round.",
+                "Name a file of such a size in [data] of party.toml.",
+                ExitCode.USAGE,
+            )
 
 
 def _ledger(policy: Policy, limits: PrivacyBudget | None, engine: Engine) -> Ledger | None:

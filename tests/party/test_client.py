@@ -153,6 +153,18 @@ def test_an_unusable_batch_is_explained_here_and_not_to_the_server(consortium: C
     assert party.journal.standing.entered == (0, 0)
 
 
+def test_an_unusable_batch_is_not_offered_until_something_changes(consortium: Consortium) -> None:
+    party = consortium.parties[1]
+    party.source.broken = True
+    consortium.announce(1)
+    refusal(party.handle(message_for(consortium, 1)))
+    assert party.client.offer() is None
+    assert party.client.view().state == "batch unusable"
+    party.source.broken = False
+    party.client.batches_changed()
+    assert party.client.offer() == Ready(1)
+
+
 def test_an_attempt_announced_twice_leaves_the_session_as_it_is(consortium: Consortium) -> None:
     party = consortium.parties[1]
     consortium.announce(1)

@@ -66,9 +66,25 @@ def remove_budget(installation: Installation) -> None:
     installation.change('[budget]\nepsilon = "1.0"\ndelta = "0.001"\n', "")
 
 
+def spoil_a_record(installation: Installation) -> None:
+    with (installation.directory / "train.jsonl").open("a") as records:
+        records.write('{"patient_id": "CANARY", "diagnosis": "x", "age": 4711}\n')
+
+
+def remove_test_records(installation: Installation) -> None:
+    (installation.directory / "test.jsonl").unlink()
+
+
+def empty_the_records(installation: Installation) -> None:
+    (installation.directory / "train.jsonl").write_text("")
+
+
 @pytest.mark.parametrize(
     ("spoil", "explanation"),
     [
+        (spoil_a_record, "record 199, age"),
+        (remove_test_records, "test.jsonl cannot be read"),
+        (empty_the_records, "has 0 patients"),
         (break_policy, "policy.json cannot be used"),
         (remove_policy, "policy.json cannot be used"),
         (policy_with(features=None), "no model or no features"),
@@ -85,6 +101,8 @@ def test_what_does_not_fit_together_is_explained(
     with pytest.raises(CommandError, match=explanation) as refused:
         assembled(installation)
     assert refused.value.exit_code is ExitCode.USAGE
+    assert "CANARY" not in str(refused.value)
+    assert "4711" not in str(refused.value)
 
 
 def test_a_policy_without_noise_runs_without_a_budget(installation: Installation) -> None:
