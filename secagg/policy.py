@@ -161,7 +161,7 @@ def load(data: bytes) -> Policy:
         raise DecodeError(f"policy of {len(data)} bytes; at most {MAX_POLICY_BYTES} are read")
     try:
         policy = msgspec.json.decode(data, type=Policy)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"policy: {error}") from None
     return checked(policy)
 
