@@ -31,7 +31,8 @@ def quantise(values: NDArray[np.float64], scale: int) -> Integers:
     integers = np.empty(values.size, np.int64)
     flat = values.reshape(-1)
     for part in _chunks(values.size):
-        scaled = np.rint(flat[part].astype(np.float64) * float(scale))
+        with np.errstate(over="ignore"):  # an infinity is refused right below
+            scaled = np.rint(flat[part].astype(np.float64) * float(scale))
         # Written so that a NaN fails it.
         if not bool(np.all((scaled >= -_INT64_BOUND) & (scaled < _INT64_BOUND))):
             raise ValueError(
