@@ -1,0 +1,240 @@
+"""Certification: from the sum to t signatures on one model. Lies: tests/attacks/test_14."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from secagg import context
+from secagg.checks import Check
+from secagg.crypto.hashing import Label
+from secagg.crypto.signatures import verify
+from secagg.policy import NoiseSpec
+from secagg.privacy.accounting import RHO_UNIT
+from secagg.rounds.journal import AbandonmentSigned, CertificateSigned, Certified, Standing
+from secagg.rounds.r2_masked_input import Masking
+from secagg.rounds.r5_certification import (
+    Certifying,
+    Concluded,
+    RoundCertified,
+    SumSigned,
+    abandonment,
+    check_abandonment,
+    check_certificate,
+    check_published,
+    restore_signed,
+    sign_abandonment,
+)
+from secagg.rounds.session import ClientSession
+from secagg.simulate import Cohort
+from secagg.vector.aggregate import vector_digest
+from secagg.wire.messages import (
+    AbandonmentRequest,
+    CertificateShare,
+    SumAnnouncement,
+    VectorChunk,
+)
+from tests.cohorts import (
+    delivered,
+    message_for,
+    opened,
+    plain_sum,
+    reach,
+    refused,
+    state_of,
+    step,
+    template,
+)
+
+
+def test_the_published_sum_stands_by_itself() -> None:
+    """Whoever has the policy can verify it: the server's signature, and t survivors'."""
+    cohort = opened()
+    published = reach(cohort, Certifying).published
+    check_published(cohort.policy, published)
+    assert published.sum_digest == vector_digest(
+        Label.SUM, plain_sum(cohort, (1, 2, 3, 4)), cohort.policy.ring
+    )
+    assert context.attempt_of(published) == cohort.server.state.attempt
+
+
+def test_everybody_on_the_roster_is_sent_the_sum_whoever_dropped_included() -> None:
+    cohort = opened()
+    reach(cohort, Masking)
+    state = reach(cohort, Certifying, (1, 2, 3))
+    assert state.awaited() == {1, 2, 3, 4}
+    announcement, *chunks = cohort.to_client(4)
+    assert isinstance(announcement, SumAnnouncement)
+    assert all(isinstance(chunk, VectorChunk) for chunk in chunks)
+    step(cohort, (4,))
+    assert state_of(cohort, 4, SumSigned).published == state.published
+    assert reach(cohort, Certifying).awaited() == {1, 2, 3}
+
+
+def test_a_model_hash_is_durable_before_its_signature_leaves_and_survives_a_restart() -> None:
+    cohort = opened()
+    reach(cohort, Certifying)
+    step(cohort, [1])
+    signed = state_of(cohort, 1, SumSigned)
+    entry = cohort.journals[1][-1]
+    assert isinstance(entry, CertificateSigned)
+    assert cohort.standings[1].signed == 1
+    (share,) = signed.outbound
+    assert isinstance(share, CertificateShare)
+    statement = context.certificate(signed.published, signed.model_hash)
+    assert verify(cohort.policy.identity_key(1), share.signature, *statement)
+    assert list(restore_signed(cohort.hospitals[1], entry).outbound) == [share]
+
+
+def test_t_hospitals_that_agree_make_the_certificate_when_time_is_over() -> None:
+    cohort = opened()
+    reach(cohort, Certifying)
+    step(cohort, [1, 2])
+    waiting = cohort.server.state
+    assert cohort.server.close() == frozenset()
+    assert cohort.server.state is waiting
+    step(cohort, [4])
+    assert isinstance(cohort.server.state, Certifying)  # hospital 3 may still sign
+    assert cohort.server.close() == {1, 2, 3, 4}
+    certificate = reach(cohort, Concluded).certificate
+    assert [s.u for s in certificate.signatures] == [1, 2, 4]
+    check_certificate(cohort.policy, certificate)
+    assert cohort.server.over
+
+
+def test_all_signatures_that_agree_are_in_the_certificate() -> None:
+    cohort = opened()
+    certificate = reach(cohort, Concluded).certificate
+    assert [s.u for s in certificate.signatures] == [1, 2, 3, 4]
+
+
+def signed_differently(cohort: Cohort, u: int) -> CertificateShare:
+    state = cohort.server.state
+    assert isinstance(state, Certifying)
+    other = bytes([u] * 32)
+    statement = context.certificate(state.published, other)
+    return CertificateShare(
+        state.attempt.session, other, cohort.hospitals[u].identity.sign(*statement)
+    )
+
+
+def test_signatures_on_another_model_hash_do_not_count_towards_t() -> None:
+    cohort = opened()
+    reach(cohort, Certifying)
+    cohort.collect(1, signed_differently(cohort, 1))
+    step(cohort, [2, 3])
+    cohort.server.close()
+    state = cohort.server.state
+    assert isinstance(state, Certifying)
+    assert state.certificate() is None
+    step(cohort, [4])
+    certificate = reach(cohort, Concluded).certificate
+    assert [s.u for s in certificate.signatures] == [2, 3, 4]
+
+
+def test_whoever_signed_accepts_the_certificate_of_its_own_model() -> None:
+    cohort = opened()
+    concluded = reach(cohort, Concluded)
+    assert delivered(cohort, 1, message_for(cohort, 1)) == []
+    assert state_of(cohort, 1, RoundCertified).certificate == concluded.certificate
+    assert cohort.journals[1][-1] == Certified(concluded.certificate)
+    assert cohort.standings[1] == Standing(entered=(1, 1), closed=1)
+
+
+def test_a_certified_round_makes_room_for_the_next() -> None:
+    cohort = opened()
+    reach(cohort, Concluded)
+    step(cohort)
+    cohort.open(cohort.vectors, 2, 1)
+    reach(cohort, Concluded)
+    assert cohort.total is not None
+    assert np.array_equal(cohort.total, plain_sum(cohort, (1, 2, 3, 4)))
+
+
+def test_a_certificate_of_another_round_is_not_the_expected_one() -> None:
+    cohort = opened()
+    reach(cohort, Concluded)
+    first = message_for(cohort, 1)
+    step(cohort)
+    cohort.open(cohort.vectors, 2, 1)
+    reach(cohort, Concluded)
+    with refused(Check.CERTIFICATE_HASH):
+        delivered(cohort, 1, first)
+
+
+# --- abandonment ---------------------------------------------------------------------------------
+
+NOISE = NoiseSpec(mode="at_least", sensitivity=100, rho_units=int(1 / RHO_UNIT))
+
+
+def abandon(cohort: Cohort, u: int, number: int, standing: Standing) -> AbandonmentSigned:
+    return sign_abandonment(
+        cohort.hospitals[u],
+        AbandonmentRequest(number, cohort.base_model_hash, "too few answers"),
+        standing=standing,
+        base_model_hash=cohort.base_model_hash,
+        newest_round=3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("noise", "standing", "number", "allowed"),
+    [
+        (None, Standing(entered=(1, 1)), 1, True),
+        (None, Standing(entered=(1, 1)), 3, True),
+        (None, Standing(entered=(1, 1)), 4, False),
+        (None, Standing(entered=(1, 1), answered=1), 1, False),
+        (None, Standing(entered=(1, 1), answered=1), 2, False),
+        (None, Standing(entered=(2, 1), answered=2), 1, False),
+        (NOISE, Standing(entered=(1, 1), answered=1), 1, True),
+        (NOISE, Standing(entered=(1, 1), answered=1), 2, False),
+        (NOISE, Standing(entered=(1, 1), signed=1), 1, False),
+        (NOISE, Standing(entered=(1, 1), closed=1), 1, False),
+        (NOISE, Standing(entered=(1, 1), abandoning=1), 1, True),
+        (NOISE, Standing(entered=(2, 1), abandoning=2), 3, True),
+    ],
+)
+def test_what_may_be_abandoned(
+    noise: NoiseSpec | None, standing: Standing, number: int, allowed: bool
+) -> None:
+    cohort = opened(template(noise=noise))
+    if allowed:
+        assert abandon(cohort, 1, number, standing).round == number
+    else:
+        with refused(Check.ABANDON_ALLOWED):
+            abandon(cohort, 1, number, standing)
+
+
+def test_t_abandonments_close_the_round_and_the_next_number_goes_on() -> None:
+    cohort = opened()
+    reach(cohort, Masking)
+    signatures = {u: abandon(cohort, u, 1, cohort.standings[u]).signature for u in (1, 2, 3)}
+    document = abandonment(cohort.policy, 1, cohort.base_model_hash, signatures)
+    assert document is not None
+    entry = check_abandonment(cohort.policy, document)
+    for u in cohort.policy.members:
+        cohort.standings[u] = cohort.standings[u].after(entry)
+    cohort.open(cohort.vectors, 1, 2)
+    with refused(Check.ROUND_OPEN):
+        delivered(cohort, 1, message_for(cohort, 1))
+    cohort.open(cohort.vectors, 2, 1)
+    reach(cohort, Concluded)
+    assert cohort.survivors == (1, 2, 3, 4)
+
+
+def test_a_signed_abandonment_is_the_same_however_often_it_is_asked_for() -> None:
+    cohort = opened()
+    first = abandon(cohort, 1, 1, Standing(entered=(1, 1)))
+    assert abandon(cohort, 1, 1, Standing(entered=(1, 1)).after(first)) == first
+
+
+def test_sessions_start_from_the_journals_signature() -> None:
+    cohort = opened()
+    reach(cohort, Certifying)
+    step(cohort)
+    entry = cohort.journals[2][-1]
+    assert isinstance(entry, CertificateSigned)
+    cohort.sessions[2] = ClientSession(restore_signed(cohort.hospitals[2], entry))
+    assert cohort.sessions[2].expects == "CertificateNotice"
+    delivered(cohort, 2, message_for(cohort, 2))
+    assert isinstance(cohort.sessions[2].state, RoundCertified)
