@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import Final, Never, SupportsIndex, final
+from typing import Final, Never, final
 
 _REDACTED: Final = "Secret(<redacted>)"
 
@@ -59,8 +59,6 @@ class Secret:
     def __format__(self, format_spec: str) -> str:
         return _REDACTED
 
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Never:
-        raise TypeError("a Secret refuses to be pickled or copied; pass the object itself")
-
+    # Both pickle and copy ask for the state first, whatever the protocol.
     def __getstate__(self) -> Never:
-        raise TypeError("a Secret refuses to be serialised; seal its bytes instead")
+        raise TypeError("a Secret refuses to be pickled or copied; pass the object itself")

@@ -102,7 +102,16 @@ def test_a_leaf_is_never_taken_for_a_node() -> None:
 
 @pytest.mark.parametrize("sibling", [b"", bytes(31), bytes(33)])
 def test_a_sibling_of_the_wrong_length_is_refused(sibling: bytes) -> None:
-    assert not merkle.verify(merkle.root(LEAVES[:2]), LEAVES[0], 0, 2, [sibling])
+    """Even if the root was made to fit it."""
+    leaf_hash = hashlib.sha256(b"\0" + LEAVES[0]).digest()
+    root = hashlib.sha256(b"\1" + leaf_hash + sibling).digest()
+    assert not merkle.verify(root, LEAVES[0], 0, 2, [sibling])
+
+
+def test_a_path_as_deep_as_another_size_would_have_is_refused() -> None:
+    hashes = [hashlib.sha256(b"\0" + leaf).digest() for leaf in LEAVES[:2]]
+    assert not merkle.verify(merkle.root(LEAVES[:2]), LEAVES[1], 0, 1, [hashes[0]])
+    assert not merkle.verify(hashes[0], LEAVES[0], 0, 2, [])
 
 
 @pytest.mark.parametrize(("size", "index"), [(0, 0), (3, 3), (3, -1)])

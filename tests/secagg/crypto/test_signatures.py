@@ -59,6 +59,13 @@ def test_wrong_lengths_are_refused_without_an_error(
     )
 
 
+def test_bytes_of_the_message_are_not_taken_for_a_part_of_the_signature() -> None:
+    message = encode(Label.U3)
+    signature = KEY.sign(Label.U3)
+    assert not _verify(KEY.public, signature[:63], signature[63:] + message)
+    assert not _verify(KEY.public, signature + message[:1], message[1:])
+
+
 def test_malleated_signature_is_refused() -> None:
     """s + L verifies under the equation alone; RFC 8032 has s below L."""
     signature = KEY.sign(Label.U3)

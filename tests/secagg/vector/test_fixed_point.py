@@ -109,6 +109,7 @@ def test_clipped_norm_never_exceeds_the_bound(values: list[int], bound: int) -> 
 
 @given(any_integers, bounds)
 @example([INT64_MIN, 5], 2**40)
+@example([-(2**40), 1], 2**39)
 def test_clipping_follows_its_formula_exactly(values: list[int], bound: int) -> None:
     squared = exact_squared_norm(values)
     expected = values

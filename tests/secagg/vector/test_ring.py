@@ -67,7 +67,7 @@ def test_known_rings(bound: int, bits: int) -> None:
     assert Ring.for_bound(bound) == Ring(bits)
 
 
-@pytest.mark.parametrize(("bound", "message"), [(-1, "not negative"), (2**63, "64 bits")])
+@pytest.mark.parametrize(("bound", "message"), [(-1, "not negative"), (2**63, "more than 64 bits")])
 def test_bounds_without_a_ring_are_refused(bound: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Ring.for_bound(bound)
