@@ -231,6 +231,10 @@ def _complain(state: Shared, dealer: int, check: Check) -> Step[Withdrawn]:
     complaint = Complaint(
         state.attempt.session, dealer, private, hospital.identity.sign(*statement)
     )
+    # It masks nothing any more, and its other channel keys are nobody's business.
+    state.seed.wipe()
+    state.mask.private.wipe()
+    state.channel_seed.wipe()
     return Step(
         Withdrawn(
             hospital=hospital,

@@ -53,6 +53,7 @@ from tests.cohorts import (
     redealt,
     refused,
     replaced,
+    state_of,
     step,
     template,
     without,
@@ -139,11 +140,14 @@ def complaint_of(cohort: Cohort, u: int) -> Complaint:
 def test_a_holder_of_bad_shares_complains_and_masks_nothing(bad: Dealing) -> None:
     cohort = opened()
     with_bad_shares(cohort, bad)
+    shared = state_of(cohort, 1, Shared)
     assert complaint_of(cohort, 1).dealer == CHEAT
     state = cohort.sessions[1].state
     assert isinstance(state, Withdrawn)
     assert BAD[bad].id in state.reason
     assert "hospital-4" in state.reason
+    for secret in (shared.seed, shared.mask.private, shared.channel_seed):
+        assert len(secret) == 0
     assert not any(isinstance(entry, Charged) for entry in cohort.journals[1])
     with refused(Check.EXPECTED_MESSAGE):
         delivered(cohort, 1, message_for(cohort, 2))
@@ -217,7 +221,7 @@ def test_keys_for_all_dealers_at_once_would_have_given_the_victim_away() -> None
     for u in (1, 2):
         shared = cohort.sessions[u].state
         assert isinstance(shared, Shared)
-        seeds[u] = shared.channel_seed
+        seeds[u] = Secret(shared.channel_seed.reveal())
         complaint_of(cohort, u)
     step(cohort, (victim, CHEAT))
     colluding(cohort, CHEAT, loot)

@@ -28,7 +28,7 @@ from secagg.rounds.r2_masked_input import (
 from secagg.rounds.r3_consistency_check import Checking
 from secagg.simulate import Cohort
 from secagg.vector.stream import CHUNK
-from secagg.wire.messages import MaskedInputSignature, VectorChunk
+from secagg.wire.messages import MaskedInputSignature, VectorChunk, Wire
 from tests.cohorts import (
     Vector,
     delivered,
@@ -150,6 +150,22 @@ def test_nobody_outside_u2_sends_a_masked_input() -> None:
     signature = list(state_of(cohort, 1, Masked).outbound)[-1]
     with refused(Check.EXPECTED_MESSAGE, "hospital-4"):
         cohort.collect(4, signature)
+
+
+def test_the_same_masked_input_again_changes_nothing() -> None:
+    """A party that reconnects repeats itself; what was received stands."""
+    cohort = opened()
+    reach(cohort, Masking)
+    step(cohort, [1])
+    state = reach(cohort, Masking)
+    (signature,) = [m for m in state_of(cohort, 1, Masked).outbound if not is_chunk(m)]
+    cohort.collect(1, signature)
+    assert cohort.server.state is state
+    assert state.outbound(1) == ()
+
+
+def is_chunk(message: Wire) -> bool:
+    return isinstance(message, VectorChunk)
 
 
 def test_the_round_ends_when_everybody_has_sent_or_its_time_is_over() -> None:

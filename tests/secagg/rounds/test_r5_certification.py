@@ -69,6 +69,7 @@ def test_everybody_on_the_roster_is_sent_the_sum_whoever_dropped_included() -> N
     step(cohort, (4,))
     assert state_of(cohort, 4, SumSigned).published == state.published
     assert reach(cohort, Certifying).awaited() == {1, 2, 3}
+    assert list(cohort.to_client(4)) == []
 
 
 def test_a_model_hash_is_durable_before_its_signature_leaves_and_survives_a_restart() -> None:
