@@ -12,7 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secagg.privacy.accounting import RHO_UNIT, epsilon_to_zcdp, rho_units, zcdp_to_epsilon
+from secagg.privacy.accounting import (
+    RHO_UNIT,
+    epsilon_to_zcdp,
+    renyi_to_epsilon,
+    rho_units,
+    zcdp_to_epsilon,
+)
 
 RHOS = st.floats(1e-9, 1e3)
 DELTAS = st.floats(1e-15, 0.5)
@@ -119,3 +125,17 @@ def test_rho_refuses_arguments_out_of_range(epsilon: float, delta: float) -> Non
 def test_rho_units_refuse_a_negative_rho() -> None:
     with pytest.raises(ValueError, match="negative"):
         rho_units(Fraction(-1))
+
+
+@given(RHOS, DELTAS, st.integers(2, 500))
+def test_one_order_never_shows_less_than_the_best(rho: float, delta: float, order: int) -> None:
+    at_order = renyi_to_epsilon(order, order * rho, delta)
+    assert at_order >= zcdp_to_epsilon(rho, delta) - 1e-9 * (1 + at_order)
+
+
+@pytest.mark.parametrize(("order", "divergence", "delta"), [(1, 1, 0.1), (2, -1, 0.1), (2, 1, 0)])
+def test_an_order_is_refused_with_arguments_out_of_range(
+    order: int, divergence: float, delta: float
+) -> None:
+    with pytest.raises(ValueError, match="required are"):
+        renyi_to_epsilon(order, divergence, delta)
