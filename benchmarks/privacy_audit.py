@@ -73,7 +73,7 @@ def audits(trials: int, randomness: Randomness) -> list[Audit]:
 
 
 def audit(mode: Mode, seen: str, deviation: Fraction, trials: int, randomness: Randomness) -> Audit:
-    """Attack one guarantee (``sum`` or ``own``), with noise ``deviation`` times as wide as promised."""
+    """Attack one guarantee, ``sum`` or ``own``; the noise has ``deviation`` times its width."""
     mechanism = Mechanism.calibrated(
         mode=mode,
         sensitivity=_SENSITIVITY,

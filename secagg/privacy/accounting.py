@@ -33,8 +33,8 @@ def rho_units(rho: Fraction | int) -> int:
 def zcdp_to_epsilon(rho: Real, delta: Real, total_variation: Fraction = Fraction(0)) -> float:
     """The smallest epsilon for which rho-zCDP is known to imply (epsilon, delta)-DP.
 
-    Canonne, Kamath, Steinke 2020, Proposition 7, minimised over alpha; an upper bound whatever
-    the rounding. ``total_variation``: distance of what was really sent from the rho-zCDP
+    Canonne, Kamath, Steinke 2020 (Proposition 12 of arXiv 2004.00010v4), minimised over alpha;
+    an upper bound whatever the rounding. ``total_variation``: distance of what was really sent from the rho-zCDP
     mechanism (all samples together); it is charged to delta, and if it uses delta up the result
     is infinite. Raises ValueError unless rho >= 0 and 0 < delta < 1.
     """
@@ -59,7 +59,7 @@ def zcdp_to_epsilon(rho: Real, delta: Real, total_variation: Fraction = Fraction
 def renyi_to_epsilon(order: int, divergence: Real, delta: Real) -> float:
     """The epsilon at ``delta`` that a Renyi divergence of one ``order`` >= 2 shows, rounded up.
 
-    The same Proposition 7, at this alpha alone. Raises ValueError for other arguments.
+    The same proposition, at this alpha alone. Raises ValueError for other arguments.
     """
     if order < 2 or divergence < 0 or not 0 < delta < 1:
         raise ValueError(

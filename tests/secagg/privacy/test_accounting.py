@@ -38,7 +38,7 @@ def test_rho_known_answer() -> None:
 
 @given(RHOS, DELTAS, st.floats(1e-4, 1e4))
 def test_epsilon_is_the_minimum_over_alpha(rho: float, delta: float, a: float) -> None:
-    # Proposition 7 of Canonne, Kamath, Steinke as printed, at one alpha = 1 + a.
+    # The proposition of Canonne, Kamath, Steinke as printed, at one alpha = 1 + a.
     epsilon = zcdp_to_epsilon(rho, delta)
     alpha = 1 + a
     at_alpha = alpha * rho + log(a / alpha) - (log(delta) + log(alpha)) / a
