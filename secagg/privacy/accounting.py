@@ -34,9 +34,9 @@ def zcdp_to_epsilon(rho: Real, delta: Real, total_variation: Fraction = Fraction
     """The smallest epsilon for which rho-zCDP is known to imply (epsilon, delta)-DP.
 
     Canonne, Kamath, Steinke 2020 (Proposition 12 of arXiv 2004.00010v4), minimised over alpha;
-    an upper bound whatever the rounding. ``total_variation``: distance of what was really sent from the rho-zCDP
-    mechanism (all samples together); it is charged to delta, and if it uses delta up the result
-    is infinite. Raises ValueError unless rho >= 0 and 0 < delta < 1.
+    an upper bound whatever the rounding. ``total_variation``: distance of what was really sent
+    from the rho-zCDP mechanism (all samples together); it is charged to delta, and if it uses
+    delta up the result is infinite. Raises ValueError unless rho >= 0 and 0 < delta < 1.
     """
     if rho < 0 or not 0 < delta < 1:
         raise ValueError(f"required are rho >= 0 and 0 < delta < 1, got {rho} and {delta}")

@@ -67,9 +67,10 @@ def test_the_claim_is_reached_so_it_is_not_too_large(
 
 
 def test_clipping_before_rounding_alone_would_violate_the_claim() -> None:
-    # Norm 1 before rounding, 2 after: why the integers are clipped again.
-    vector = np.full(4, 0.5000001) / np.linalg.norm(np.full(4, 0.5000001)) * 1.0000001
-    assert squared_norm(quantise(vector, 1)) == 4
+    # Norm 0.88 before rounding, 1.73 after: why the integers are clipped again.
+    vector = np.full(3, 0.51)
+    assert np.linalg.norm(vector) < 1
+    assert squared_norm(quantise(vector, 1)) == 3
     assert squared_norm(contribution(vector, 1, 1)) <= 1
 
 
