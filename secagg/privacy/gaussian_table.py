@@ -41,7 +41,7 @@ def tail(variance: Fraction) -> int:
     return isqrt(TAIL_FACTOR * variance.numerator // variance.denominator)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class GaussianTable:
     """Inversion table of N_Z(0, ``variance``) conditioned on ``|x| <= tail``.
 
