@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from secagg.crypto.randomness import SeededRandomness
 from secagg.crypto.secret import Secret
-from secagg.crypto.shamir import MAX_X, SHARE_BYTES, Combiner, P, ShareError, combine, split
+from secagg.crypto.shamir import (
+    MAX_X,
+    SHARE_BYTES,
+    Combiner,
+    P,
+    ShareError,
+    check_share,
+    combine,
+    split,
+)
 
 SECRET = Secret(bytes(range(1, 33)))
 
@@ -175,6 +184,12 @@ def test_a_reconstructed_value_of_2_to_the_256_is_a_violation() -> None:
 def test_a_share_that_is_no_field_element_is_refused_by_the_x_it_came_for(share: bytes) -> None:
     with pytest.raises(ShareError, match="share at x = 2"):
         combine({1: bytes(33), 2: share})
+    with pytest.raises(ShareError, match="share at x = 2"):
+        check_share(2, share)
+
+
+def test_the_largest_field_element_is_a_share() -> None:
+    check_share(2, element(P - 1))
 
 
 def test_a_wrong_share_gives_a_wrong_secret() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secagg.vector.ring import MAX_BITS, MIN_BITS, Ring
+from secagg.vector.ring import MAX_BITS, MIN_BITS, Ring, word_dtype
 
 rings = st.builds(Ring, st.integers(MIN_BITS, MAX_BITS))
 
@@ -77,6 +77,11 @@ def test_bounds_without_a_ring_are_refused(bound: int, message: str) -> None:
 def test_other_widths_are_refused(bits: int) -> None:
     with pytest.raises(ValueError, match="8 to 64 bits"):
         Ring(bits)
+
+
+def test_no_word_holds_more_than_64_bits() -> None:
+    with pytest.raises(ValueError, match="at most 64 bits"):
+        word_dtype(65)
 
 
 def test_words_of_another_dtype_are_refused() -> None:
