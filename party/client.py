@@ -366,11 +366,7 @@ class Client:
         if data is None:
             self._arriving.model = intake
             return ()
-        return (
-            self._adopt(intake.certificate, data)
-            if self._chain.is_newer(intake.certificate)
-            else ()
-        )
+        return self._adopt(intake.certificate, data)
 
     def _adopt(self, certificate: Certificate, data: bytes) -> Iterable[Wire]:
         """Take the certified model; then enter the attempt that had to wait for it, if one did."""

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from party.models import ModelStore
 from secagg import context
 from secagg.context import Attempt
+from secagg.crypto import merkle
 from secagg.crypto.signatures import verify
+from secagg.errors import LocalMisuse
 from secagg.model import apply, canonical_bytes, model_hash
 from secagg.policy import NoiseSpec
-from secagg.rounds.r1_share_keys import Sharing
+from secagg.rounds.r1_share_keys import Dealt, Sharing, leaves
 from secagg.rounds.r2_masked_input import Masking
 from secagg.rounds.r3_consistency_check import Checking
 from secagg.rounds.r4_unmasking import Unmasking
@@ -33,11 +36,14 @@ from secagg.wire.messages import (
     Certificate,
     CertificateNotice,
     CertificateShare,
+    Complaint,
+    Dealing,
     ModelChunk,
     ModelRequest,
     ModelStart,
     Ready,
     Refusal,
+    ShareDelivery,
     Signed,
     SumAnnouncement,
     SurvivorSet,
@@ -184,6 +190,40 @@ def test_a_violation_ends_its_session_and_no_later_one(consortium: Consortium) -
     consortium.round(1, attempt=2)
     assert isinstance(consortium.server.state, Concluded)
     assert party.chain.held.model == consortium.model
+
+
+def test_bad_shares_end_in_a_complaint_and_nothing_masked(consortium: Consortium) -> None:
+    party = consortium.parties[1]
+    consortium.announce(1)
+    consortium.until(Masking)
+    state, delivery = consortium.server.state, message_for(consortium, 1)
+    assert isinstance(state, Masking)
+    assert isinstance(delivery, ShareDelivery)
+    # hospital-2 signs, as its shares for hospital-1, a ciphertext that was made for hospital-3.
+    dealt, roster = state.dealt[2], state.roster_digest
+    shares = {**dealt.shares, 1: msgspec.structs.replace(dealt.shares[3], v=1)}
+    tree = merkle.Tree(list(leaves(roster, 2, dealt.own, list(shares.values())).values()))
+    commitment = dealt.dealing.seed_commitment
+    statement = context.share_keys(roster, 2, tree.root, commitment)
+    signature = consortium.parties[2].hospital.identity.sign(*statement)
+    bad = Dealt(Dealing(2, tree.root, commitment, signature), tree, dealt.own, shares)
+    delivered = tuple(
+        bad.delivered_to(1) if each.dealing.u == 2 else each for each in delivery.delivered
+    )
+    (complaint,) = party.handle(ShareDelivery(delivery.session, delivered))
+    assert isinstance(complaint, Complaint)
+    assert complaint.dealer == 2
+    assert party.client.view().state == "withdrawn"
+    assert "hospital-2" in (party.client.view().problem or "")
+    assert party.journal.standing.charged == 0
+
+
+def test_a_refusal_of_the_server_is_logged_and_not_answered(consortium: Consortium) -> None:
+    with capture_logs() as logs:
+        assert consortium.parties[1].handle(Refusal("not today")) == []
+    assert [(entry["event"], entry["reason"]) for entry in logs] == [
+        ("refused by the server", "not today")
+    ]
 
 
 def test_an_aborted_attempt_is_left_and_another_one_is_not(consortium: Consortium) -> None:
@@ -492,6 +532,55 @@ def test_a_certificate_seen_again_is_ignored(consortium: Consortium) -> None:
 
 def test_a_model_that_is_not_held_is_not_served(consortium: Consortium) -> None:
     assert "not the newest" in refusal(consortium.parties[1].handle(ModelRequest(bytes(32))))
+
+
+def test_a_model_in_small_pieces_is_adopted_when_it_is_whole(consortium: Consortium) -> None:
+    consortium.gone = {4}
+    consortium.round(1)
+    certificate, stale = certificate_of(consortium), consortium.parties[4]
+    data = canonical_bytes(consortium.model)
+    assert stale.handle(ModelStart(certificate, len(data))) == []
+    for start in range(0, len(data), 10):
+        assert stale.journal.certificate is None
+        assert stale.handle(ModelChunk(start, data[start : start + 10])) == []
+    assert stale.chain.held.model == consortium.model
+
+
+@pytest.mark.parametrize(("start", "extra"), [(1, 0), (0, 1)])
+def test_pieces_of_a_model_out_of_place_are_refused(
+    consortium: Consortium, start: int, extra: int
+) -> None:
+    consortium.gone = {4}
+    consortium.round(1)
+    certificate, stale = certificate_of(consortium), consortium.parties[4]
+    data = canonical_bytes(consortium.model)
+    stale.handle(ModelStart(certificate, len(data)))
+    assert "CHK-603" in refusal(stale.handle(ModelChunk(start, data + bytes(extra))))
+    assert stale.journal.certificate is None
+
+
+def test_a_model_that_was_certified_meanwhile_is_not_adopted_twice(consortium: Consortium) -> None:
+    party = consortium.parties[1]
+    consortium.announce(1)
+    consortium.until(Certifying)
+    for message in consortium.server.state.outbound(1):
+        party.handle(message)
+    consortium.gone = {1}
+    consortium.run(consortium.policy.members)
+    certificate, data = certificate_of(consortium), canonical_bytes(consortium.model)
+    assert party.handle(ModelStart(certificate, len(data))) == []
+    assert party.handle(CertificateNotice(certificate)) == []
+    assert party.handle(ModelChunk(0, data)) == []
+    assert len(party.journal.certificates) == 1
+
+
+def test_a_database_without_its_model_is_not_started_on(consortium: Consortium) -> None:
+    consortium.round(1)
+    party = consortium.parties[1]
+    with party.engine.begin() as connection:
+        ModelStore(party.engine).keep_only(connection, [])
+    with pytest.raises(LocalMisuse, match="restore the state directory"):
+        party.restart()
 
 
 def test_an_attempt_waits_for_the_model_that_it_starts_from(consortium: Consortium) -> None:
