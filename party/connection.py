@@ -117,13 +117,18 @@ async def dial(address: ServerAddress, context: ssl.SSLContext, server_name: str
     return stream
 
 
-def explained(error: BaseException) -> str:
-    """Why a connection failed, in the words of its innermost causes, and how to mend it."""
+def explained(error: BaseException, greeted: bool) -> str:
+    """Why a connection failed, in the words of its innermost causes, and how to mend it.
+
+    ``greeted``: whether the server had greeted on it, so that certificates are not in question.
+    """
     if isinstance(error, BaseExceptionGroup):
-        return "; ".join(sorted({explained(each) for each in error.exceptions}))
+        return "; ".join(sorted({explained(each, greeted) for each in error.exceptions}))
     match error:
         case ssl.SSLCertVerificationError():
             return f"{error}: check ca and server_name in [tls] of party.toml"
+        case ssl.SSLEOFError() if greeted:
+            return "the server ended the connection without a word"
         case ssl.SSLEOFError():
             return (
                 "the server ended the connection without a word: does it accept this hospital's "
@@ -131,7 +136,9 @@ def explained(error: BaseException) -> str:
             )
         case trio.TooSlowError():
             return "the server did not answer in time"
-    return explained(error.__cause__) if error.__cause__ else str(error) or type(error).__name__
+    if error.__cause__ is not None:
+        return explained(error.__cause__, greeted)
+    return str(error) or type(error).__name__
 
 
 def _keep_alive(stream: trio.SocketStream) -> None:

@@ -74,9 +74,9 @@ class Node:
                 await self._one_connection()
                 _log.warning("connection closed by the server")
             except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as lost:
-                _log.warning("connection lost", reason=explained(lost))
+                _log.warning("connection lost", reason=explained(lost, self.connected))
             except* (SecaggError, trio.TooSlowError) as unfit:
-                _log.error("connection unusable", reason=explained(unfit))
+                _log.error("connection unusable", reason=explained(unfit, self.connected))
             self.connected = False
             pause = self._backoff.after(trio.current_time() - opened)
             _log.info("reconnecting", seconds=round(pause, 2))

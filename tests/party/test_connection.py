@@ -115,7 +115,7 @@ async def refusal(tls: Tls, context: ssl.SSLContext) -> tuple[str, str]:
                 await first_message(address, tls)
             while not refused:
                 await trio.sleep(0.01)
-    return explained(broken.value), refused[0]
+    return explained(broken.value, greeted=False), refused[0]
 
 
 async def test_a_server_of_another_authority_is_refused(
@@ -146,6 +146,13 @@ async def test_without_a_certificate_a_mutual_server_refuses(
     ours, theirs = await refusal(tls, server_context(authority))
     assert "does it accept this hospital's certificate" in ours
     assert "PEER_DID_NOT_RETURN_A_CERTIFICATE" in theirs
+
+
+def test_a_server_that_dies_in_the_middle_puts_no_certificate_in_question() -> None:
+    error = trio.BrokenResourceError()
+    error.__cause__ = ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
+    assert "certificate" not in explained(ExceptionGroup("lost", [error]), greeted=True)
+    assert "certificate" in explained(ExceptionGroup("lost", [error]), greeted=False)
 
 
 async def test_one_way_tls_works_where_the_server_allows_it(
