@@ -23,17 +23,15 @@ from party.journal import Journal
 from party.ledger import Ledger
 from party.models import StoredModel
 from party.readiness import Readiness, readiness
+from party.session import restored, session_id, session_round, state_name
 from secagg import context
 from secagg.checks import Check
-from secagg.crypto.aead import AuthenticationFailure
 from secagg.crypto.randomness import Randomness
 from secagg.errors import LocalMisuse, PeerViolation
 from secagg.privacy.budget import BudgetExceeded
 from secagg.rounds.journal import Standing
-from secagg.rounds.machine import SERVER, ClientState, Hospital, Withdrawn, require
+from secagg.rounds.machine import SERVER, Hospital, Withdrawn, require
 from secagg.rounds.r0_advertise_keys import accept, advertise_keys
-from secagg.rounds.r3_consistency_check import restore, unseal_answer
-from secagg.rounds.r4_unmasking import Answered
 from secagg.rounds.r5_certification import (
     SumReceived,
     SumSigned,
@@ -119,7 +117,7 @@ class Client:
         self._source = source
         self._randomness = randomness
         self._extra_attempts = extra_attempts
-        self._session = self._restored_session()
+        self._session = restored(hospital, journal.resumable)
         self._arriving = Arriving()
         self._problem: str | None = None
         #: Why the waiting batch could not be used; it is not offered again until something changes.
@@ -132,7 +130,7 @@ class Client:
         self._arriving = Arriving()
         self._unusable = None
         entered_round, entered_attempt = self._journal.standing.entered
-        named = self._session_id()
+        named = session_id(self._session)
         unsigned = Hello(
             u=self._hospital.u,
             policy_digest=self._hospital.policy.digest(),
@@ -163,11 +161,10 @@ class Client:
 
     def view(self) -> View:
         """Where the client stands now."""
-        ready, number = self._readiness(), self._session_round()
-        state = ready.state if number is None else self._state_name()
+        ready, number = self._readiness(), session_round(self._session)
         return View(
-            state=state,
-            round=self._progress.closed if number is None else number,
+            state=state_name(self._session) if self._session and number else ready.state,
+            round=number or self._progress.closed,
             closed=self._progress.closed,
             model_hash=self._chain.held.model_hash,
             problem=ready.problem or self._problem,
@@ -273,15 +270,17 @@ class Client:
             self._problem = session.state.reason
             _log.error("withdrawn", reason=session.state.reason)
         else:
-            _log.info(self._state_name(), round=self._session_round())
+            _log.info(state_name(session), round=session_round(session))
         return session.state.outbound
 
     def _aborted(self, message: AttemptAborted) -> Iterable[Wire]:
         """The server gives the attempt up; a signed model hash outlives that."""
         self._arriving.announcement = None
         signed = self._session is not None and isinstance(self._session.state, SumSigned)
-        if message.session == self._session_id() and not signed:
-            _log.warning("attempt aborted", round=self._session_round(), reason=message.reason)
+        if message.session == session_id(self._session) and not signed:
+            _log.warning(
+                "attempt aborted", round=session_round(self._session), reason=message.reason
+            )
             self._session = None
         return ()
 
@@ -434,64 +433,8 @@ class Client:
             self._chain.disputed,
         )
 
-    def _state_name(self) -> str:
-        """The session's state in words: ``advertised`` .. ``sum signed``."""
-        return "".join(
-            f" {letter.lower()}" if letter.isupper() else letter
-            for letter in type(self._session.state if self._session else None).__name__
-        ).strip()
-
-    def _session_id(self) -> bytes | None:
-        match self._session.state if self._session else None:
-            case ClientState(attempt=attempt):
-                return attempt.session
-            case SumSigned(session=session):
-                return session
-            case _:
-                return None
-
-    def _session_round(self) -> int | None:
-        match self._session.state if self._session else None:
-            case ClientState(attempt=attempt):
-                return attempt.round
-            case SumSigned(published=published):
-                return published.round
-            case _:
-                return None
-
     def _leave_rounds_until(self, closed: int) -> None:
         """End the session if its round is ``closed`` or an earlier one."""
-        number = self._session_round()
+        number = session_round(self._session)
         if number is not None and number <= closed:
             self._session = None
-
-    def _restored_session(self) -> ClientSession | None:
-        """The one session that outlives its process: a signed U3, an answer, a signed model hash.
-
-        Anything earlier is over: what one process has masked, no other one ever sends.
-        """
-        kept = self._journal.resumable
-        if kept.signed is not None:
-            return ClientSession(restore_signed(self._hospital, kept.signed))
-        if kept.confirmed is None:
-            return None
-        confirmed = restore(self._hospital, kept.confirmed)
-        try:
-            answer = unseal_answer(confirmed)
-        except AuthenticationFailure:
-            _log.error(
-                "sealed answer lost",
-                round=confirmed.attempt.round,
-                reason="it does not open under this journal key; restore the key of that time",
-            )
-            return None
-        if not kept.answered:
-            return ClientSession(confirmed)
-        answered = Answered(
-            hospital=self._hospital,
-            attempt=confirmed.attempt,
-            outbound=(answer,),
-            u2_hash=confirmed.u2_hash,
-            u3=confirmed.u3,
-        )
-        return ClientSession(answered)
