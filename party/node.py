@@ -18,6 +18,7 @@ from party.backoff import Backoff
 from party.batches import BatchSource
 from party.client import Client, View
 from party.connection import Connection, explained
+from party.rehearsal import Loss
 from secagg.errors import SecaggError
 from secagg.wire.messages import PROTOCOL, Challenge, Ready, Wire
 
@@ -39,6 +40,7 @@ class Node:
 
     ``dial`` opens a stream to the server, encrypted and authenticated; it raises OSError or
     trio.BrokenResourceError. ``policy_digest``: of the pinned policy, which the server must name.
+    ``rehearsed``: a loss of this process that is to happen.
     """
 
     def __init__(
@@ -48,12 +50,14 @@ class Node:
         policy_digest: bytes,
         dial: Callable[[], Awaitable[Stream]],
         backoff: Backoff,
+        rehearsed: Loss | None = None,
     ) -> None:
         self._client = client
         self._source = source
         self._policy_digest = policy_digest
         self._dial = dial
         self._backoff = backoff
+        self._rehearsed = rehearsed
         self._one_at_a_time = trio.CapacityLimiter(1)
         self._moved = trio.Event()
         self._told: tuple[Ready, int] | None = None
@@ -126,7 +130,11 @@ class Node:
         """Send each message as it is produced: masking a chunk is work for a thread, too."""
         produced: Iterator[Wire] = iter(messages)
         while (message := await self._in_thread(lambda: next(produced, None))) is not None:
+            if self._rehearsed is not None:
+                self._rehearsed.leaving(message, self.view.round)
             await connection.send(message)
+            if self._rehearsed is not None:
+                self._rehearsed.left(message, self.view.round)
 
     async def _step(self, work: Callable[[], T]) -> T:
         """Let the client do one thing, and note where it then stands."""

@@ -26,6 +26,7 @@ from party.journal import Journal
 from party.ledger import Cost, Ledger
 from party.models import ModelStore
 from party.node import Node
+from party.rehearsal import Loss
 from party.status import Reporter
 from secagg import policy as policies
 from secagg.cli import CommandError, ExitCode
@@ -50,13 +51,13 @@ class Assembly:
     chain: Chain
 
 
-async def run(config: PartyConfig) -> None:
+async def run(config: PartyConfig, rehearsed: Loss | None = None) -> None:
     """Run the node that ``config`` describes; returns after SIGTERM or SIGINT.
 
     Raises CommandError for whatever an operator has to mend before it can run.
     """
     with state_dir.held(config.state_dir) as database, trio.CancelScope() as running:
-        assembly = assemble(config, database)
+        assembly = assemble(config, database, rehearsed)
         async with trio.open_nursery() as nursery:
             await nursery.start(_stop_on_signal, running)
             app = api.application(assembly.reporter, config.api.host)
@@ -66,7 +67,7 @@ async def run(config: PartyConfig) -> None:
             nursery.start_soon(assembly.node.run)
 
 
-def assemble(config: PartyConfig, database: Path) -> Assembly:
+def assemble(config: PartyConfig, database: Path, rehearsed: Loss | None = None) -> Assembly:
     """Put a node together. Raises CommandError, naming what is wrong and how to mend it."""
     policy, spec, schema = _read_policy(config.policy)
     hospital = _hospital(config, policy)
@@ -93,6 +94,7 @@ def assemble(config: PartyConfig, database: Path) -> Assembly:
         policy.digest(),
         partial(dial, config.server, tls_context(config.tls), config.tls.server_name),
         Backoff(config.reconnect.initial, config.reconnect.maximum, randomness),
+        rehearsed,
     )
     evaluations = Evaluations(
         engine, schema, spec, config.data.train, config.data.test, config.data.rounds
