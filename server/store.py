@@ -136,6 +136,16 @@ class Store:
             ).scalar_one()
         return highest or 0
 
+    def open_attempts(self) -> dict[int, int]:
+        """The highest number of an attempt at each round above the last closed one."""
+        with self._transaction() as connection:
+            rows = connection.execute(
+                select(ATTEMPTS.c.round, func.max(ATTEMPTS.c.attempt))
+                .where(ATTEMPTS.c.round > _last_closed(connection))
+                .group_by(ATTEMPTS.c.round)
+            )
+            return {int(number): int(attempt) for number, attempt in rows}
+
     def record_sum(
         self, attempt: Attempt, published: PublishedSum, total: NDArray[np.int64]
     ) -> None:
