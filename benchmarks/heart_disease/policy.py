@@ -57,25 +57,26 @@ class Constants:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A guarantee to train under, for a patient, over all rounds together, at delta = ``DELTA``.
+    """A guarantee to train under, for a patient, over all rounds together.
 
     mode: "exact" and "at_least" protect against the server with one hospital, who see the sums;
         "local" against everybody together, who see the hospital's own noised vectors.
-    epsilon: a decimal.
+    epsilon, delta: decimals.
     """
 
     mode: Mode
     epsilon: str
+    delta: str = DELTA
 
     def noise(self, spec: ModelSpec, rounds: int) -> NoiseSpec:
         """What a policy pins so that ``rounds`` equal rounds meet the target."""
-        budget = Fraction(epsilon_to_zcdp(Fraction(self.epsilon), Fraction(DELTA)))
+        budget = Fraction(epsilon_to_zcdp(Fraction(self.epsilon), Fraction(self.delta)))
         return NoiseSpec(
             mode=self.mode,
             unit="patient",
             sensitivity=spec.contribution.sensitivity,
             rho_units=floor(budget / RHO_UNIT / rounds),
-            delta=DELTA,
+            delta=self.delta,
         )
 
     def mechanism(self, spec: ModelSpec, rounds: int) -> Mechanism:

@@ -1,0 +1,123 @@
+"""``secagg demo``: the whole system on one machine, with a loss on the way."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import trio
+import typer
+from rich.console import Console
+
+from benchmarks.demo import printing
+from benchmarks.demo.director import Director
+from benchmarks.demo.plan import Plan, drops, target
+from benchmarks.demo.processes import children
+from benchmarks.demo.report import Report, Round, report
+from benchmarks.demo.setting import set_up
+from benchmarks.heart_disease.policy import CHOSEN, DELTA
+from secagg.cli import CommandError, ExitCode
+
+DEFAULT_DROP = "switzerland@share_keys"
+
+
+class Format(StrEnum):
+    """How the result is written on standard output."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class Noise(StrEnum):
+    """Whom the noise protects against; docs/privacy.md."""
+
+    EXACT = "exact"
+    AT_LEAST = "at_least"
+    LOCAL = "local"
+    NONE = "none"
+
+
+def demo(
+    rounds: Annotated[int, typer.Option(min=1, max=100)] = CHOSEN.rounds,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME@STAGE[@ROUND]",
+            help=f"Kill a hospital's process after a stage of a round, and bring it back; may be "
+            f"repeated. [default: {DEFAULT_DROP}@2]",
+        ),
+    ] = None,
+    noise: Annotated[Noise, typer.Option(help="Which guarantee the noise is for.")] = Noise.EXACT,
+    epsilon: Annotated[str, typer.Option(help="For a patient, over all rounds together.")] = "1",
+    delta: Annotated[str, typer.Option(help="For a patient, over all rounds together.")] = DELTA,
+    seed: Annotated[int, typer.Option(min=0, help="Of the order of the records alone.")] = 0,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Make everything in this new directory, and leave it with its logs."),
+    ] = None,
+    output: Annotated[Format, typer.Option("--format", help="text or json.")] = Format.TEXT,
+) -> None:
+    """Four hospitals train a model; one is killed mid-round, the round completes, it comes back.
+
+    One server and four hospitals, each a process, over TLS on loopback, with real patients' data.
+    """
+    plan = Plan(
+        rounds,
+        drops([DEFAULT_DROP] if drop is None else drop, rounds),
+        target(noise.value, epsilon, delta),
+        seed,
+    )
+    with ExitStack() as context:
+        directory = keep or Path(
+            context.enter_context(tempfile.TemporaryDirectory(prefix="secagg-demo-"))
+        )
+        found = trio.run(perform, plan, directory)
+    if output is Format.JSON:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found)).decode() + "\n")
+    else:
+        printing.show(found, plan)
+
+
+async def perform(plan: Plan, directory: Path) -> Report:
+    """Play ``plan`` in ``directory``. Raises CommandError if it fails or is stopped."""
+    console, begun = Console(stderr=True, highlight=False), time.monotonic()
+
+    def tell(line: str) -> None:
+        console.print(f"[{time.monotonic() - begun:5.1f} s] {line}", markup=False, soft_wrap=True)
+
+    def show(found: Round) -> None:
+        tell(printing.one_line(found))
+
+    tell(f"setting up the consortium in {directory}")
+    consortium = set_up(directory, plan)
+    with trio.CancelScope() as running:
+        async with children(directory / "logs") as processes, trio.open_nursery() as nursery:
+            await nursery.start(_cancel_on_signal, running)
+            director = Director(plan, consortium, processes, tell, show)
+            statuses = await director.play()
+            nursery.cancel_scope.cancel()
+    if running.cancelled_caught:
+        raise CommandError(
+            "The demonstration was stopped; all its processes have ended.",
+            "Start it again to see it whole.",
+            ExitCode.FAILED_ROUND,
+        )
+    tell("all processes have ended")
+    return report(statuses)
+
+
+async def _cancel_on_signal(
+    running: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for _ in signals:
+            running.cancel()
+            return
