@@ -234,7 +234,8 @@ class Client:
         wanted = self._arriving.wanted
         if wanted is not None and announcement.base_model_hash == wanted.model_hash:
             self._arriving.announcement = announcement
-            return ()
+            under_way = self._arriving.model is not None
+            return () if under_way else (ModelRequest(wanted.model_hash),)
         standing, progress = self._standing, self._progress
         attempt = accept(self._hospital.policy, announcement, standing, self._chain.held.model_hash)
         number = self._source.waiting(progress)

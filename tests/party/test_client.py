@@ -588,10 +588,12 @@ def test_an_attempt_waits_for_the_model_that_it_starts_from(consortium: Consorti
     consortium.round(1)
     stale, certificate = consortium.parties[4], certificate_of(consortium)
     (request,) = stale.handle(CertificateNotice(certificate))
+    stale.handle(Refusal("this server does not have it yet"))
     consortium.announce(2)
-    assert stale.handle(message_for(consortium, 4)) == []
+    assert stale.handle(message_for(consortium, 4)) == [request]
     start, *chunks = consortium.parties[1].handle(request)
     assert stale.handle(start) == []
+    assert stale.handle(message_for(consortium, 4)) == []
     (reply,) = [reply for chunk in chunks for reply in stale.handle(chunk)]
     assert isinstance(reply, AdvertiseKeys)
     assert reply.round == 2
