@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +24,7 @@ from benchmarks.demo.processes import children
 from benchmarks.demo.report import Report, Round, report
 from benchmarks.demo.setting import set_up
 from benchmarks.heart_disease.policy import CHOSEN, DELTA
+from party.status import StatusReport
 from secagg.cli import CommandError, ExitCode
 
 DEFAULT_DROP = "switzerland@share_keys"
@@ -97,12 +99,14 @@ async def perform(plan: Plan, directory: Path) -> Report:
 
     tell(f"setting up the consortium in {directory}")
     consortium = set_up(directory, plan)
-    with trio.CancelScope() as running:
-        async with children(directory / "logs") as processes, trio.open_nursery() as nursery:
-            await nursery.start(_cancel_on_signal, running)
-            director = Director(plan, consortium, processes, tell, show)
-            statuses = await director.play()
-            nursery.cancel_scope.cancel()
+    statuses: Mapping[str, StatusReport] = {}
+    async with trio.open_nursery() as nursery:
+        running = trio.CancelScope()
+        await nursery.start(_cancel_on_signals, running)
+        with running:
+            async with children(directory / "logs") as processes:
+                statuses = await Director(plan, consortium, processes, tell, show).play()
+        nursery.cancel_scope.cancel()
     if running.cancelled_caught:
         raise CommandError(
             "The demonstration was stopped; all its processes have ended.",
@@ -113,11 +117,11 @@ async def perform(plan: Plan, directory: Path) -> Report:
     return report(statuses)
 
 
-async def _cancel_on_signal(
+async def _cancel_on_signals(
     running: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
+    """The first signal stops the play; further ones do not stop the clearing up."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
         async for _ in signals:
             running.cancel()
-            return
