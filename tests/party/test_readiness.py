@@ -1,0 +1,62 @@
+"""Readiness: a batch is offered if, and only if, nothing would refuse its attempt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from party.batches import Progress
+from party.readiness import Readiness, readiness
+from secagg.rounds.journal import Standing
+from tests.party.consortium import Consortium
+
+OPEN = Standing(entered=(3, 1), closed=2)
+
+
+def judged(
+    consortium: Consortium, standing: Standing, since: int | None = 1, disputed: bool = False
+) -> Readiness:
+    party = consortium.parties[1]
+    party.source.since = since
+    progress = Progress(standing.closed, standing.closed)
+    return readiness(consortium.policy, standing, progress, party.source, party.ledger, disputed)
+
+
+@pytest.mark.parametrize(
+    ("standing", "since", "number"),
+    [
+        (OPEN, 1, 3),
+        (OPEN, 3, 3),
+        (OPEN, 9, 9),
+        (replace(OPEN, abandoning=3), 3, 4),
+        (replace(OPEN, abandoning=5), 3, 6),
+        (replace(OPEN, charged=2), 3, 3),
+    ],
+)
+def test_a_batch_is_offered_for_the_lowest_round_that_may_be_entered(
+    consortium: Consortium, standing: Standing, since: int, number: int
+) -> None:
+    assert judged(consortium, standing, since) == Readiness(number, "ready")
+
+
+@pytest.mark.parametrize(
+    ("standing", "state"),
+    [
+        (replace(OPEN, answered=3), "awaiting the end of the round"),
+        (replace(OPEN, signed=3), "awaiting the end of the round"),
+        (replace(OPEN, charged=3), "attempts exhausted"),
+    ],
+)
+def test_a_hospital_that_may_enter_nothing_offers_nothing(
+    consortium: Consortium, standing: Standing, state: str
+) -> None:
+    found = judged(consortium, standing)
+    assert (found.number, found.state) == (None, state)
+
+
+def test_a_dispute_and_an_empty_source_offer_nothing(consortium: Consortium) -> None:
+    assert judged(consortium, OPEN, since=None) == Readiness(None, "no batch waits")
+    disputed = judged(consortium, OPEN, disputed=True)
+    assert (disputed.number, disputed.state) == (None, "disputed")
+    assert "CHK-509" in (disputed.problem or "")
