@@ -6,7 +6,9 @@ here; a test walks the table and its complement.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 from secagg.rounds.machine import Aborted, ServerState, ServerStep, Step
@@ -111,3 +113,30 @@ CLOSE: Final[Mapping[type, Callable[..., ServerStep[ServerState]]]] = {
     Unmasking: reconstruct,
     Certifying: conclude_round,
 }
+
+
+def diagrams() -> str:
+    """The table as two Mermaid state diagrams, as docs/protocol.md shows them."""
+    client = [
+        f"    {state.__name__} --> {following}: {message.__name__}"
+        for (state, message), function in CLIENT.items()
+        for following in _next(function)
+    ]
+    server = [
+        f"    {state.__name__} --> {state.__name__}: {message.__name__}"
+        for state, message in COLLECT
+    ]
+    server += [
+        f"    {state.__name__} --> Aborted: {message.__name__}, proven" for state, message in JUDGE
+    ]
+    server += [
+        f"    {state.__name__} --> {following.__name__}: {CLOSE[state].__name__}"
+        for state, following in pairwise(ORDER)
+        if state in CLOSE
+    ]
+    return "\n".join(("stateDiagram-v2", *client, "", "stateDiagram-v2", *server))
+
+
+def _next(function: Callable[..., Step[Any]]) -> list[str]:
+    """The states that a client's function leads to, from its annotation."""
+    return re.findall(r"Step\[(\w+)\]", str(function.__annotations__["return"]))
