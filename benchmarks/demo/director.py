@@ -24,7 +24,6 @@ from server.consortium import Created
 STAGE_DEADLINE: Final = 3
 GATHERING_WINDOW: Final = 10
 PATIENCE: Final = 45
-"""Seconds without a new certificate after which the demonstration is given up."""
 
 _POLL_SECONDS: Final = 0.1
 _HTTP_SECONDS: Final = 10
@@ -51,6 +50,11 @@ class Actor:
     lost: float | None = None
 
     @property
+    def runs(self) -> bool:
+        """Whether its process runs."""
+        return self.child.ended is None
+
+    @property
     def newest(self) -> int:
         """The newest round that it knows to be certified."""
         return self.status.rounds[-1].round if self.status and self.status.rounds else 0
@@ -58,7 +62,7 @@ class Actor:
     def is_done(self, rounds: int) -> bool:
         """Whether it holds the last model and has measured it."""
         return (
-            self.lost is None
+            self.runs
             and self.status is not None
             and self.newest >= rounds
             and self.status.rounds[-1].accuracy is not None
@@ -70,7 +74,8 @@ class Actor:
 @dataclass(slots=True)
 class Director:
     """Plays ``plan`` with ``consortium``. ``tell`` is given what happens, a line at a time;
-    ``show`` each round, once every hospital that is running has its certificate.
+    ``show`` each round, once every hospital that is running has its certificate. ``patience``:
+    seconds without a new certificate after which it is given up.
     """
 
     plan: Plan
@@ -78,6 +83,7 @@ class Director:
     children: Children
     tell: Callable[[str], None]
     show: Callable[[Round], None]
+    patience: float = PATIENCE
     _actors: dict[str, Actor] = field(default_factory=dict)
     _port: int = 0
     _shown: int = 0
@@ -96,14 +102,13 @@ class Director:
         while not all(actor.is_done(self.plan.rounds) for actor in self._actors.values()):
             if server.ended is not None:
                 raise _ended(server)
-            self._notice_losses()
-            await self._ask(actor for actor in self._actors.values() if actor.lost is None)
+            await self._ask(actor for actor in self._actors.values() if actor.runs)
             self._notice_returns()
-            if self._show_rounds():
+            shown = self._show_rounds()
+            self._notice_losses()
+            if await self._bring_back() or shown:
                 progress = trio.current_time()
-            if await self._bring_back():
-                progress = trio.current_time()
-            if trio.current_time() > progress + PATIENCE:
+            if trio.current_time() > progress + self.patience:
                 raise self._stalled()
             await trio.sleep(_POLL_SECONDS)
         return {
@@ -140,7 +145,7 @@ class Director:
     def _notice_losses(self) -> None:
         """Find who is gone; raises CommandError if that was not planned."""
         for name, actor in self._actors.items():
-            if actor.lost is not None or actor.child.ended is None:
+            if actor.lost is not None or actor.runs:
                 continue
             if actor.drop is None or actor.child.ended != -signal.SIGKILL:
                 raise _ended(actor.child)
@@ -153,7 +158,7 @@ class Director:
     def _notice_returns(self) -> None:
         """Find who has caught up after a loss."""
         for name, actor in self._actors.items():
-            if actor.lost is None and 0 < actor.missed <= actor.newest and actor.status is not None:
+            if 0 < actor.missed <= actor.newest and actor.status is not None:
                 actor.missed = 0
                 self.tell(
                     f"{name} is back: by the certificate of round {actor.newest} it holds model "
@@ -190,7 +195,7 @@ class Director:
 
     def _show_rounds(self) -> bool:
         """Show each round whose certificate all running hospitals have; returns if any is new."""
-        running = [actor for actor in self._actors.values() if actor.lost is None]
+        running = [actor for actor in self._actors.values() if actor.runs]
         known = min((actor.newest for actor in running), default=0)
         statuses = {
             name: status
@@ -209,7 +214,8 @@ class Director:
             if actor.status is not None
         ]
         return CommandError(
-            f"Round {self._shown + 1} was not certified within {PATIENCE} s. {'; '.join(reasons)}.",
+            f"Round {self._shown + 1} was not certified within {self.patience:g} s. "
+            f"{'; '.join(reasons)}.",
             "The policy survives the loss of one hospital in a round, not of two; give --keep DIR "
             "to look at everybody's logs.",
             ExitCode.FAILED_ROUND,

@@ -44,7 +44,8 @@ class Children:
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
-        self._processes: list[trio.Process] = []
+        #: In the order in which they were started.
+        self.processes: list[trio.Process] = []
 
     async def start(
         self, name: str, arguments: Sequence[str], settings: Mapping[str, str]
@@ -64,7 +65,7 @@ class Children:
                 stderr=stderr,
                 env={**inherited, **settings},
             )
-        self._processes.append(process)
+        self.processes.append(process)
         line = b""
         with trio.move_on_after(STARTING_SECONDS):
             line = await _first_line(process)
@@ -78,12 +79,12 @@ class Children:
 
     async def stop(self) -> None:
         """End every process: asked first, then killed."""
-        for process in self._processes:
+        for process in self.processes:
             process.terminate()
         with trio.move_on_after(STOPPING_SECONDS):
-            for process in self._processes:
+            for process in self.processes:
                 await process.wait()
-        for process in self._processes:
+        for process in self.processes:
             process.kill()
             await process.wait()
 
