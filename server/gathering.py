@@ -11,7 +11,7 @@ from math import inf
 from typing import final
 
 from secagg.policy import Policy
-from secagg.rounds.r0_advertise_keys import MAX_ATTEMPT
+from secagg.rounds.r0_advertise_keys import MAX_ATTEMPT, MAX_ROUND_GAP
 from server.config import Timing
 
 
@@ -85,7 +85,11 @@ class Wait:
 
 
 def opening(policy: Policy, view: View) -> Open | None:
-    """The lowest round for which ``min_survivors`` connected parties' batches count, if any."""
+    """The lowest round for which ``min_survivors`` connected parties' batches count, if any.
+
+    A party refuses to skip more than MAX_ROUND_GAP rounds: one that names a number out of reach of
+    the others cannot drag them there.
+    """
     lowest = {u: number for u in view.standby if (number := view.lowest(u)) is not None}
     if len(lowest) < policy.min_survivors:
         return None
@@ -93,7 +97,8 @@ def opening(policy: Policy, view: View) -> Open | None:
     attempt = view.attempted().get(number, 0) + 1
     if attempt > MAX_ATTEMPT:
         return None
-    return Open(number, attempt, frozenset(u for u in lowest if lowest[u] <= number))
+    invited = frozenset(u for u in lowest if 0 <= number - lowest[u] <= MAX_ROUND_GAP)
+    return Open(number, attempt, invited) if len(invited) >= policy.min_survivors else None
 
 
 def can_leave(policy: Policy, view: View, answered: Set[int]) -> bool:
