@@ -52,13 +52,15 @@ class View:
             return None
         return max(standby.ready, standby.entered[0], self.closed + 1)
 
-    def attempted(self) -> dict[int, int]:
-        """The highest attempt known of each open round, from the parties' journals too."""
-        known = {r: a for r, a in self.attempts.items() if r > self.closed}
-        for number, attempt in (each.entered for each in self.standby.values()):
-            if number > self.closed:
-                known[number] = max(attempt, known.get(number, 0))
-        return known
+    def entered(self, u: int, number: int) -> int:
+        """The highest attempt of round ``number`` that party ``u`` has entered; 0 for none."""
+        entered_round, attempt = self.standby[u].entered
+        return attempt if entered_round == number else 0
+
+    def tried(self) -> set[int]:
+        """The open rounds that were tried, as far as the parties' journals say so, too."""
+        entered = {each.entered[0] for each in self.standby.values()}
+        return {number for number in entered.union(self.attempts) if number > self.closed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +87,25 @@ class Wait:
 
 
 def opening(policy: Policy, view: View) -> Open | None:
-    """The lowest round for which ``min_survivors`` connected parties' batches count, if any.
+    """The lowest attempt for which ``min_survivors`` connected parties' batches count, if any.
 
-    A party refuses to skip more than MAX_ROUND_GAP rounds: one that names a number out of reach of
-    the others cannot drag them there.
+    A party's own word moves the numbers no further than the others need: one that names a round
+    out of their reach (a party refuses to skip more than MAX_ROUND_GAP), or an attempt near the
+    last one, is left out and drags nobody there.
     """
     lowest = {u: number for u in view.standby if (number := view.lowest(u)) is not None}
     if len(lowest) < policy.min_survivors:
         return None
     number = sorted(lowest.values())[policy.min_survivors - 1]
-    attempt = view.attempted().get(number, 0) + 1
+    within = [u for u in lowest if 0 <= number - lowest[u] <= MAX_ROUND_GAP]
+    if len(within) < policy.min_survivors:
+        return None
+    entered = {u: view.entered(u, number) for u in within}
+    enough = sorted(entered.values())[policy.min_survivors - 1]
+    attempt = max(view.attempts.get(number, 0), enough) + 1
     if attempt > MAX_ATTEMPT:
         return None
-    invited = frozenset(u for u in lowest if 0 <= number - lowest[u] <= MAX_ROUND_GAP)
-    return Open(number, attempt, invited) if len(invited) >= policy.min_survivors else None
+    return Open(number, attempt, frozenset(u for u in within if entered[u] < attempt))
 
 
 def can_leave(policy: Policy, view: View, answered: Set[int]) -> bool:
@@ -141,11 +148,11 @@ class Gathering:
         """Too few may enter a round. If one has been tried, it may be that they have answered
         there, or that no attempt of it is left: then only its abandonment lets the next begin.
         """
-        attempted = view.attempted()
-        if not attempted or len(view.standby) < self._policy.threshold:
+        tried = view.tried()
+        if not tried or len(view.standby) < self._policy.threshold:
             self._short_since = None
             return Wait(inf)
-        number = min(attempted)
+        number = min(tried)
         if view.asked == number:
             return Wait(inf)
         self._short_since = now if self._short_since is None else self._short_since

@@ -44,15 +44,22 @@ def test_the_lowest_round_for_which_enough_batches_count(
     assert opening(POLICY, View(closed, ready(*rounds), {})) == expected
 
 
-def test_an_attempt_has_a_number_above_every_known_one() -> None:
-    standby = ready(1, 1, 1, 1) | {2: Standby(1, (1, 6))}
-    plan = opening(POLICY, View(0, standby, {1: 3}))
-    assert plan == Open(1, 7, frozenset({1, 2, 3, 4}))
+def test_an_attempt_has_a_number_above_every_one_that_was_made() -> None:
+    assert opening(POLICY, View(0, ready(1, 1, 1, 1), {1: 3})) == Open(
+        1, 4, frozenset({1, 2, 3, 4})
+    )
 
 
-def test_the_number_counts_also_if_it_is_known_from_a_party_that_is_not_invited() -> None:
-    standby = ready(1, 1, 1) | {4: Standby(None, (1, 6))}
-    assert opening(POLICY, View(0, standby, {})) == Open(1, 7, frozenset({1, 2, 3}))
+def test_what_the_parties_have_entered_counts_if_too_few_are_below_it() -> None:
+    standby = {u: Standby(1, (1, 6 + u)) for u in (1, 2, 3, 4)}
+    assert opening(POLICY, View(0, standby, {})) == Open(1, 10, frozenset({1, 2, 3}))
+    assert opening(POLICY, View(0, standby, {1: 12})) == Open(1, 13, frozenset({1, 2, 3, 4}))
+
+
+@pytest.mark.parametrize("claimed", [999, MAX_ATTEMPT, 2**53])
+def test_one_party_cannot_use_up_the_attempts_of_a_round(claimed: int) -> None:
+    standby = ready(1, 1, 1) | {4: Standby(1, (1, claimed))}
+    assert opening(POLICY, View(0, standby, {})) == Open(1, 1, frozenset({1, 2, 3}))
 
 
 def test_nobody_is_invited_to_a_round_below_one_that_it_entered() -> None:
