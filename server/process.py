@@ -54,8 +54,13 @@ async def run(config: Config) -> None:
             )
 
             async def attend(plain: trio.SocketStream) -> None:
-                origin = str(plain.socket.getpeername()[0])
-                await coordinator.serve(encrypted(plain, context), origin)
+                try:
+                    origin = str(plain.socket.getpeername()[0])
+                    stream = encrypted(plain, context)
+                except OSError:  # it is gone already
+                    await trio.aclose_forcefully(plain)
+                    return
+                await coordinator.serve(stream, origin)
 
             async with trio.open_nursery() as nursery:
                 await nursery.start(_stop_on_signal, running)

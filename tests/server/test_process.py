@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import ssl
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -134,6 +136,19 @@ async def test_without_a_certificate_nobody_is_heard(created: Created) -> None:
         await trio.aclose_forcefully(known.stream)
         log = stopped(server, signal.SIGINT)
     assert any(line["event"] == "connection refused" for line in log)
+
+
+async def test_what_is_no_tls_disturbs_nobody(created: Created) -> None:
+    with started(created) as (server, port):
+        for garbage in (b"", b"GET / HTTP/1.1\r\n\r\n", bytes(100_000), b"\x16\x03\x01\x02\x00"):
+            with socket.create_connection(("127.0.0.1", port)) as plain:
+                plain.sendall(garbage)
+                if garbage:  # leave without a goodbye: a reset, not an end
+                    plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        line = await dial(created, port, "anna")
+        await line.expect(Challenge)
+        await trio.aclose_forcefully(line.stream)
+        stopped(server, signal.SIGTERM)
 
 
 async def test_one_way_tls_works_if_it_is_configured(created: Created) -> None:
