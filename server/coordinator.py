@@ -57,6 +57,7 @@ from server.model_intake import ModelIntake
 from server.peers import Peer, Peers
 from server.spool import Spool
 from server.store import Store
+from server.strangers import Strangers
 
 _STRANGERS: Final = 64
 _NONCE_BYTES: Final = 32
@@ -98,7 +99,7 @@ class Coordinator:
         self._abandoning: Abandoning | None = None
         self._changed = trio.Event()
         self._closing = trio.Lock()
-        self._strangers = trio.Semaphore(_STRANGERS + policy.n)
+        self._strangers = Strangers(_STRANGERS + policy.n)
 
     # --- rounds ----------------------------------------------------------------------------------
 
@@ -273,14 +274,11 @@ class Coordinator:
 
         ``origin``: where it comes from, for the log.
         """
-        if self._strangers.value == 0:
-            _log.warning("connection refused", origin=origin, reason="too many strangers at once")
-            await trio.aclose_forcefully(stream)
-            return
+        hello: Hello | None = None
         async with Connection(
             stream, first_limit(self._policy), self._timing.send_timeout
         ) as connection:
-            async with self._strangers:
+            with self._strangers.admitted():
                 hello = await self._greeted(connection, origin)
             if hello is not None:
                 await self._attend(connection, hello)
