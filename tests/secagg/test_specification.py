@@ -1,6 +1,6 @@
-"""docs/protocol.md is enough: the protocol written down a second time, from that page alone.
+"""docs/protocol.md is enough: the protocol written down a second time, by what that page says.
 
-Nothing below but ``recorded`` touches the implementation. Every message that a client sends in a
+Nothing below but ``recorded`` uses the implementation. Every message that a client sends in a
 whole seeded round, with one hospital lost and surplus noise disclosed, comes out the same to the
 byte, and so do the sum and the values of the page's example.
 """
