@@ -23,7 +23,7 @@ class DecodeError(SecaggError):
 class PeerViolation(SecaggError):
     """A peer broke the protocol: which check found it, who, and what was seen.
 
-    Attributes: ``check`` (its id stands in docs/validation.md), ``peer`` (``"server"`` or the
+    Attributes: ``check`` (its id stands in docs/protocol.md), ``peer`` (``"server"`` or the
     hospital's name), ``detail`` (no secrets).
     """
 
