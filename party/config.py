@@ -7,13 +7,15 @@ relative to the file. docs/operations.md shows a commented example.
 from __future__ import annotations
 
 import tomllib
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from cronsim import CronSim, CronSimError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from secagg.cli import CommandError, ExitCode
@@ -21,6 +23,7 @@ from secagg.cli import CommandError, ExitCode
 Port = Annotated[int, Field(ge=0, le=65535)]
 M = TypeVar("M", bound=BaseModel)
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+NoiseMode = Literal["none", "exact", "at_least", "local"]
 
 
 class _Section(BaseModel):
@@ -57,15 +60,33 @@ class Identity(_Section):
 
 
 class Data(_Section):
-    """The standing batch: a file of records, one JSON object a line, used in every round.
+    """Files of records, one JSON object a line.
 
-    ``test``: records that are never trained on, for the accuracy in /status. ``rounds``: the node
-    offers its batch until the model has been updated so often.
+    ``train``: the standing batch, used in every round until the model has been updated ``rounds``
+    times; with it the node takes nothing from an EHR. ``test``: records that are never trained on,
+    for the accuracy in /status.
     """
 
-    train: Path
-    rounds: Annotated[int, Field(ge=1, le=100_000)]
+    train: Path | None = None
+    rounds: Annotated[int, Field(ge=1, le=100_000)] | None = None
     test: Path | None = None
+
+    @model_validator(mode="after")
+    def _rounds_with_train(self) -> Self:
+        if (self.train is None) != (self.rounds is None):
+            raise ValueError("give both train and rounds, or neither (batches from an EHR)")
+        return self
+
+
+class Ehr(_Section):
+    """What the hospital's EHR posts, or a schedule finds.
+
+    ``fernet_key_file``: the keys that it encrypts with, one a line, the newest first, mode 0600.
+    ``queued_batches``: how many may wait for a round at a time.
+    """
+
+    fernet_key_file: Path
+    queued_batches: Annotated[int, Field(ge=1, le=1000)] = 16
 
 
 class PrivacyBudget(_Section):
@@ -80,29 +101,91 @@ class PrivacyBudget(_Section):
         return Fraction(self.epsilon), Fraction(self.delta)
 
 
+class Models(_Section):
+    """The store of models. ``keep``: how many certified ones, the newest."""
+
+    keep: Annotated[int, Field(ge=1, le=1000)] = 10
+
+
 class Limits(_Section):
-    """What the hospital's own operator allows beyond the policy.
+    """What the hospital's own operator allows beyond the policy, and the least that it demands of
+    one; whatever the consortium or the server may set, these hold.
 
     ``extra_charged_attempts``: attempts that may be charged since the last certificate, beyond
-    ``max_charged_attempts`` of the policy.
+    ``max_charged_attempts`` of the policy. ``min_participants``: hospitals in a released sum.
+    ``noise``: the modes that are good enough. ``max_epsilon_per_round``: what one attempt may cost,
+    at the delta of [budget].
     """
 
     extra_charged_attempts: Annotated[int, Field(ge=0, le=1000)] = 0
+    min_participants: Annotated[int, Field(ge=2, le=4096)] | None = None
+    noise: tuple[NoiseMode, ...] | None = None
+    max_epsilon_per_round: Annotated[Decimal, Field(gt=0, le=10**6)] | None = None
 
 
 class Api(_Section):
-    """The local HTTP interface. Loopback only; port 0 takes any free one."""
+    """The HTTP interface for the hospital's own systems; port 0 takes any free one.
+
+    ``token_hash_file``: the SHA-256 of the bearer token that callers must show; on loopback none is
+    needed. On any other address it is, and TLS too. ``allowed_hosts``, ``allowed_origins``: names
+    beyond this machine's own that requests, and pages of a browser, may come under. Deadlines in
+    seconds: a post waits ``answer_deadline`` for its round, ``connect_deadline`` for the server.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 8000
+    token_hash_file: Path | None = None
+    certificate: Path | None = None
+    private_key: Path | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    max_body_bytes: Annotated[int, Field(ge=1024, le=2**30)] = 32 * 2**20
+    answer_deadline: Seconds = 120.0
+    connect_deadline: Seconds = 15.0
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return self.host == "localhost" or _is_loopback(self.host)
 
     @model_validator(mode="after")
-    def _loopback(self) -> Self:
-        if self.host != "localhost" and not _is_loopback(self.host):
+    def _safe(self) -> Self:
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("give both certificate and private_key, or neither (plain HTTP)")
+        guarded = self.token_hash_file is not None and self.certificate is not None
+        if not self.is_local and not guarded:
             raise ValueError(
-                f"host {self.host!r}: this interface has no login and serves this machine alone; "
-                f"use 127.0.0.1"
+                f"host {self.host!r} is reached from other machines: set token_hash_file, "
+                f"certificate and private_key, or use 127.0.0.1"
             )
+        return self
+
+
+class Schedule(_Section):
+    """Batches that the node fetches by itself, when ``cron`` says so (UTC, five fields).
+
+    Exactly one source. ``folder``: encrypted batches, as they would be posted. ``fhir_bundle``: a
+    FHIR R4 bundle of patients. ``retries``: how often a run that fails is tried again.
+    """
+
+    cron: str
+    folder: Path | None = None
+    fhir_bundle: Path | None = None
+    retries: Annotated[int, Field(ge=0, le=100)] = 5
+
+    @field_validator("cron")
+    @classmethod
+    def _understood(cls, cron: str) -> str:
+        try:
+            CronSim(cron, datetime(2000, 1, 1, tzinfo=UTC))
+        except CronSimError as error:
+            raise ValueError(f"{cron!r} is not a cron expression: {error}") from None
+        return cron
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.folder is None) == (self.fhir_bundle is None):
+            raise ValueError("give exactly one of folder and fhir_bundle")
         return self
 
 
@@ -120,7 +203,11 @@ class Reconnect(_Section):
 
 
 class PartyConfig(BaseSettings):
-    """All of party.toml. ``budget`` is absent if, and only if, the policy adds no noise."""
+    """All of party.toml.
+
+    ``budget`` is absent if, and only if, the policy adds no noise; ``ehr`` if, and only if,
+    ``data`` names a standing batch.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="SECAGG_PARTY__", env_nested_delimiter="__", frozen=True, extra="forbid"
@@ -132,11 +219,30 @@ class PartyConfig(BaseSettings):
     server: ServerAddress
     tls: Tls
     identity: Identity
-    data: Data
+    data: Data | None = None
+    ehr: Ehr | None = None
     budget: PrivacyBudget | None = None
     limits: Limits = Field(default_factory=Limits)
+    models: Models = Field(default_factory=Models)
     api: Api = Field(default_factory=Api)
+    schedule: Schedule | None = None
     reconnect: Reconnect = Field(default_factory=Reconnect)
+
+    @property
+    def standing_batch(self) -> Path | None:
+        """The file that the node trains on in every round; None if an EHR posts its batches."""
+        return None if self.data is None else self.data.train
+
+    @model_validator(mode="after")
+    def _one_source_of_batches(self) -> Self:
+        if (self.standing_batch is None) == (self.ehr is None):
+            raise ValueError(
+                "give either [ehr] with fernet_key_file (an EHR posts the batches), or [data] with "
+                "train and rounds (a file is the batch of every round)"
+            )
+        if self.schedule is not None and self.ehr is None:
+            raise ValueError("[schedule] fetches batches for the queue: it needs [ehr]")
+        return self
 
     @classmethod
     def settings_customise_sources(

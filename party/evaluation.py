@@ -29,6 +29,8 @@ _log = structlog.get_logger("secagg.party")
 class Evaluations:
     """Accuracies on the ``test`` file, by model, kept across restarts. Without a file: none.
 
+    ``train``, ``rounds``: the standing batch, if there is one.
+
     Blocking; called in a worker thread.
     """
 
@@ -37,9 +39,9 @@ class Evaluations:
         engine: Engine,
         schema: FeatureSchema,
         spec: ModelSpec,
-        train: Path,
+        train: Path | None,
         test: Path | None,
-        rounds: int,
+        rounds: int | None,
     ) -> None:
         self._engine = engine
         self._schema = schema
@@ -67,8 +69,8 @@ class Evaluations:
             )
 
     def train_alone(self) -> None:
-        """Measure what this hospital could have had without the others."""
-        if self._test is None:
+        """Measure what this hospital could have had without the others, of a standing batch."""
+        if self._test is None or self._train is None or self._rounds is None:
             return
         try:
             model = train_locally(read_file(self._train, self._schema), self._spec, self._rounds)

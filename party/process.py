@@ -14,10 +14,10 @@ from sqlalchemy import Engine
 
 from party import api, state_dir
 from party.backoff import Backoff
-from party.batches import BatchError, StandingFile, read_file
+from party.batches import BatchError, BatchSource, StandingFile, read_file
 from party.chain import Chain
 from party.client import Client
-from party.config import PartyConfig, PrivacyBudget
+from party.config import Data, PartyConfig, PrivacyBudget
 from party.connection import dial, tls_context
 from party.database import open_database
 from party.evaluation import Evaluations
@@ -78,7 +78,7 @@ def assemble(config: PartyConfig, database: Path, rehearsed: Loss | None = None)
     randomness = SystemRandomness()
     chain = Chain(hospital, spec, journal, models, randomness)
     _check_records(config, spec, schema)
-    source = StandingFile(config.data.train, schema, spec, config.data.rounds)
+    source = _source(config, spec, schema)
     client = Client(
         hospital,
         journal,
@@ -96,9 +96,8 @@ def assemble(config: PartyConfig, database: Path, rehearsed: Loss | None = None)
         Backoff(config.reconnect.initial, config.reconnect.maximum, randomness),
         rehearsed,
     )
-    evaluations = Evaluations(
-        engine, schema, spec, config.data.train, config.data.test, config.data.rounds
-    )
+    data = config.data or Data()
+    evaluations = Evaluations(engine, schema, spec, data.train, data.test, data.rounds)
     reporter = Reporter(config.name, policy, node, journal, ledger, evaluations)
     return Assembly(node, reporter, evaluations, chain)
 
@@ -158,7 +157,8 @@ def _hospital(config: PartyConfig, policy: Policy) -> Hospital:
 
 def _check_records(config: PartyConfig, spec: ModelSpec, schema: FeatureSchema) -> None:
     """Read every record once, so that a mistake is found now and not in the middle of a round."""
-    for path in (config.data.train, config.data.test):
+    data = config.data or Data()
+    for path in (data.train, data.test):
         try:
             patients = 0 if path is None else len(read_file(path, schema))
         except BatchError as error:
@@ -167,13 +167,25 @@ def _check_records(config: PartyConfig, spec: ModelSpec, schema: FeatureSchema) 
                 "Mend the file, or name another one in [data] of party.toml.",
                 ExitCode.USAGE,
             ) from None
-        if path == config.data.train and not 1 <= patients <= spec.contribution.max_patients:
+        if path and path == data.train and not 1 <= patients <= spec.contribution.max_patients:
             raise CommandError(
                 f"{path.name} has {patients} patients; the policy allows 1 to "
                 f"{spec.contribution.max_patients} of one hospital in a round.",
                 "Name a file of such a size in [data] of party.toml.",
                 ExitCode.USAGE,
             )
+
+
+def _source(config: PartyConfig, spec: ModelSpec, schema: FeatureSchema) -> BatchSource:
+    """The file that is the batch of every round."""
+    data = config.data or Data()
+    if data.train is None or data.rounds is None:
+        raise CommandError(
+            "party.toml names no file of records to train on.",
+            "Set train and rounds in [data].",
+            ExitCode.USAGE,
+        )
+    return StandingFile(data.train, schema, spec, data.rounds)
 
 
 def _ledger(policy: Policy, limits: PrivacyBudget | None, engine: Engine) -> Ledger | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
@@ -58,7 +59,9 @@ def test_paths_are_taken_from_where_the_file_is(tmp_path: Path) -> None:
     assert config.tls.ca == Path("/etc/ca.crt")
     assert config.tls.private_key == tmp_path / "party.key"
     assert config.identity.journal_key_file == tmp_path / "journal.key"
+    assert config.data is not None
     assert config.data.test == tmp_path / "test.jsonl"
+    assert config.standing_batch == tmp_path / "train.jsonl"
 
 
 def test_a_budget_is_exact(tmp_path: Path) -> None:
@@ -73,7 +76,10 @@ def test_what_may_be_left_out(tmp_path: Path) -> None:
     short = short.replace('certificate = "party.crt"\nprivate_key = "party.key"\n', "")
     config = loaded(tmp_path, short)
     assert config.budget is None
+    assert config.data is not None
     assert config.data.test is None
+    assert config.models.keep == 10
+    assert config.schedule is None
     assert config.tls.certificate is None
     assert (config.api.host, config.api.port) == ("127.0.0.1", 8000)
     assert (config.reconnect.initial, config.reconnect.maximum) == (0.5, 30.0)
@@ -102,12 +108,35 @@ def test_the_environment_stands_above_the_file(
         ('"1.0"', '"nan"', r"budget\.epsilon"),
         ('private_key = "party.key"\n', "", "one-way TLS"),
         ("maximum = 30.0", "maximum = 0.1", "initial must not exceed"),
-        ('[api]\nhost = "127.0.0.1"', '[api]\nhost = "0.0.0.0"', "this machine alone"),
-        ('[api]\nhost = "127.0.0.1"', '[api]\nhost = "192.0.2.1"', "this machine alone"),
-        ('[api]\nhost = "127.0.0.1"', '[api]\nhost = "localhost.example"', "this machine alone"),
+        ('[api]\nhost = "127.0.0.1"', '[api]\nhost = "0.0.0.0"', "from other machines"),
+        ('[api]\nhost = "127.0.0.1"', '[api]\nhost = "192.0.2.1"', "from other machines"),
+        ('[api]\nhost = "127.0.0.1"', '[api]\nhost = "localhost.example"', "from other machines"),
         ("rounds = 10", "round = 10", r"data\.round"),
         ('name = "cleveland"', 'name = "cleveland"\nsurprise = 1', "surprise"),
         ("[server]", "[server", "cannot be read"),
+        ("rounds = 10\n", "", "both train and rounds"),
+        ('train = "train.jsonl"\n', "", "both train and rounds"),
+        ("[budget]", '[ehr]\nfernet_key_file = "fernet.key"\n[budget]', "either"),
+        ('[data]\ntrain = "train.jsonl"\ntest = "test.jsonl"\nrounds = 10\n', "", "either"),
+        ("port = 0", 'port = 0\ncertificate = "api.crt"', "plain HTTP"),
+        (
+            '[api]\nhost = "127.0.0.1"',
+            '[api]\nhost = "192.0.2.1"\ntoken_hash_file = "t"',
+            "private_key",
+        ),
+        ("[reconnect]", '[limits]\nnoise = ["loud"]\n[reconnect]', r"limits\.noise"),
+        (
+            "[reconnect]",
+            '[schedule]\ncron = "* * * * *"\nfolder = "outbox"\n[reconnect]',
+            r"needs \[ehr\]",
+        ),
+        ("[reconnect]", '[schedule]\ncron = "* * * * *"\n[reconnect]', "exactly one"),
+        (
+            "[reconnect]",
+            '[schedule]\ncron = "nightly"\nfolder = "o"\n[reconnect]',
+            "cron expression",
+        ),
+        ("[reconnect]", "[models]\nkeep = 0\n[reconnect]", r"models\.keep"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, find: str, put: str, explanation: str) -> None:
@@ -127,3 +156,41 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_loopback_in_any_spelling_is_accepted(tmp_path: Path, host: str) -> None:
     text = WHOLE.replace('[api]\nhost = "127.0.0.1"', f'[api]\nhost = "{host}"')
     assert loaded(tmp_path, text).api.host == host
+
+
+EHR = """
+[ehr]
+fernet_key_file = "fernet.key"
+[limits]
+min_participants = 3
+noise = ["exact", "local"]
+max_epsilon_per_round = "0.2"
+[schedule]
+cron = "0 2 * * 0"
+fhir_bundle = "bundle.json"
+"""
+
+
+def test_a_node_whose_batches_an_ehr_posts(tmp_path: Path) -> None:
+    data = '[data]\ntrain = "train.jsonl"\ntest = "test.jsonl"\nrounds = 10\n'
+    config = loaded(tmp_path, WHOLE.replace(data, "") + EHR)
+    assert config.standing_batch is None
+    assert config.ehr is not None
+    assert config.ehr.fernet_key_file == tmp_path / "fernet.key"
+    assert config.ehr.queued_batches == 16
+    assert config.limits.noise == ("exact", "local")
+    assert config.limits.max_epsilon_per_round == Decimal("0.2")
+    assert config.schedule is not None
+    assert config.schedule.fhir_bundle == tmp_path / "bundle.json"
+    assert config.schedule.folder is None
+
+
+def test_other_machines_are_served_behind_a_token_and_tls(tmp_path: Path) -> None:
+    guarded = (
+        '[api]\nhost = "0.0.0.0"\ntoken_hash_file = "token.sha256"\n'
+        'certificate = "api.crt"\nprivate_key = "api.key"\nallowed_hosts = ["node.example"]'
+    )
+    api = loaded(tmp_path, WHOLE.replace('[api]\nhost = "127.0.0.1"', guarded)).api
+    assert not api.is_local
+    assert api.token_hash_file == tmp_path / "token.sha256"
+    assert api.allowed_hosts == ("node.example",)
