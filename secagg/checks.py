@@ -87,6 +87,9 @@ class Check(Enum):
     ABANDON_ALLOWED = "CHK-510", "nothing signed, nor answered without noise, is abandoned"
     ABANDONMENT_QUORUM = "CHK-511", "an abandonment carries t valid signatures of roster members"
 
+    SUM_RECOMPUTED = "CHK-512", "the masked inputs of U3, unmasked, add up to the published sum"
+    TRANSCRIPT_EXACT = "CHK-513", "a transcript opens b_u of U3 and mask keys of U2 minus U3 only"
+
     CERTIFICATE_SHARE_VALID = "CHK-550", "a certificate signature is valid on the published sum"
     ABANDONMENT_SHARE_VALID = "CHK-551", "an abandonment signature is valid on this round"
 

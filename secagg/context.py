@@ -181,18 +181,26 @@ def survivor(session: bytes, u2: bytes, u: int, u3: Iterable[int]) -> Statement:
 
 
 def answer(u2: bytes, u3: Iterable[int], u: int, opened: UnmaskingAnswer) -> Statement:
-    """Round 4, client u: every share and every noise seed that it opens; its own signature aside.
+    """Round 4, client u: every share and noise seed that it opens; its own signature aside."""
+    return answer_of(u2, u3, u, opened_shares(opened), opened.surplus_seeds)
 
-    A share's kind, b or s, is the label of its part.
-    """
-    parts = (
-        u3_hash(u2, u3),
-        u64(u),
+
+def answer_of(
+    u2: bytes, u3: Iterable[int], u: int, shares_digest: bytes, surplus_seeds: Iterable[bytes]
+) -> Statement:
+    """The same statement for who sees no shares: a transcript has their digest alone."""
+    seeds = (encode(Label.NOISE, seed) for seed in surplus_seeds)
+    parts = (u3_hash(u2, u3), u64(u), shares_digest, *seeds)
+    return (Label.ANSWER, *parts)
+
+
+def opened_shares(opened: UnmaskingAnswer) -> bytes:
+    """Digest of all shares in an answer. A share's kind, b or s, is the label of its part."""
+    return digest(
+        Label.OPENED_SHARES,
         *(_opened(Label.SELF_MASK, share) for share in opened.self_mask_shares),
         *(_opened(Label.MASK_KEY, share) for share in opened.mask_key_shares),
-        *(encode(Label.NOISE, seed) for seed in opened.surplus_seeds),
     )
-    return (Label.ANSWER, *parts)
 
 
 def _opened(kind: Label, share: OpenedShare) -> bytes:

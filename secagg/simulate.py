@@ -35,6 +35,8 @@ from secagg.rounds.r5_certification import (
     sign_sum,
 )
 from secagg.rounds.session import ClientSession, ServerSession
+from secagg.transcript.record import Transcript
+from secagg.transcript.recording import published
 from secagg.vector.aggregate import Aggregate
 from secagg.vector.fixed_point import quantise
 from secagg.vector.ring import Words
@@ -170,7 +172,8 @@ class Cohort:
     """n clients and a server over one policy, one training round, any number of attempts.
 
     ``sessions``, ``journals``, ``standings``: by client. ``spool``: the masked inputs as the
-    server received them, in chunks. ``total``: the sum, once unmasked.
+    server received them, in chunks. ``total``: the sum, once unmasked; ``transcript``: the record
+    of how it came about.
     """
 
     policy: Policy
@@ -190,6 +193,7 @@ class Cohort:
     )
     survivors: tuple[int, ...] = ()
     total: NDArray[np.int64] | None = None
+    transcript: Transcript | None = None
 
     @classmethod
     def assembled(cls, template: Policy, randomness: Randomness) -> Cohort:
@@ -227,7 +231,7 @@ class Cohort:
         self.vectors = vectors
         self.server = ServerSession(step)
         self.sessions, self.spool, self.receivers, self.sums = {}, {}, {}, {}
-        self.survivors, self.total = (), None
+        self.survivors, self.total, self.transcript = (), None, None
 
     def run(self, vanish: Mapping[int, str] | None = None) -> None:
         """Exchange messages until nothing moves any more; deadlines pass when nobody answers.
@@ -353,6 +357,7 @@ class Cohort:
         recipients = self.server.advance(publish_sum(state, total))
         if isinstance(self.server.state, Certifying):
             self.survivors, self.total = state.u3, total
+            self.transcript = published(state, self.server.state.published, total)
         return recipients
 
     def next_model_hash(self, total: NDArray[np.int64]) -> bytes:

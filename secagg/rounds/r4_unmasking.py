@@ -145,30 +145,48 @@ class Unmasking(ServerState):
 class Unmasked(ServerState):
     """Every seed is reconstructed. Removing ``masks`` from the aggregate of U3 leaves the sum.
 
-    ``self_mask_seeds``: b_u by survivor; ``mask_keys``: private mask key by dropped client.
+    ``answered``: the state that the answers came in. ``self_mask_seeds``: b_u by survivor;
+    ``mask_keys``: private mask key by dropped client.
     """
 
-    u2_hash: bytes
-    u3: tuple[int, ...]
-    signatures: Mapping[int, bytes]
+    answered: Unmasking = field(repr=False)
     self_mask_seeds: Mapping[int, Secret]
     mask_keys: Mapping[int, Secret]
     masks: tuple[Mask, ...] = field(repr=False)
-    surplus_seeds: Mapping[int, tuple[bytes, ...]]
-    shared: int
+
+    @property
+    def u2_hash(self) -> bytes:
+        """Of U2 and its dealings."""
+        return self.answered.u2_hash
+
+    @property
+    def u3(self) -> tuple[int, ...]:
+        """U3, ascending."""
+        return self.answered.u3
+
+    @property
+    def signatures(self) -> Mapping[int, bytes]:
+        """The survivor signatures, by member of U4."""
+        return self.answered.signatures
 
     def surplus_noise(self) -> NDArray[np.int64]:
-        """What to subtract from the unmasked sum: the noise components that U3 does not need.
+        """What to subtract from the unmasked sum; ``surplus_noise`` of the module."""
+        seeds = [message.surplus_seeds for message in self.answered.answers.values()]
+        return surplus_noise(self.policy, seeds, len(self.answered.dealt), len(self.u3))
 
-        Who has not answered leaves its surplus in: more noise, never less. int64, shape (d,).
-        """
-        policy = self.policy
-        surplus = np.zeros(policy.vector.dimension, np.int64)
-        for seeds in self.surplus_seeds.values():
-            surplus += policy.mechanism.surplus_noise(
-                seeds, policy.vector.dimension, self.shared, len(self.u3)
-            )
-        return surplus
+
+def surplus_noise(
+    policy: Policy, disclosed: Iterable[tuple[bytes, ...]], shared: int, survivors: int
+) -> NDArray[np.int64]:
+    """The noise components that U3 does not need, from the seeds ``disclosed`` by their owners.
+
+    ``shared``: |U2|; ``survivors``: |U3|. Who has not answered leaves its surplus in: more noise,
+    never less. int64, shape (d,).
+    """
+    surplus = np.zeros(policy.vector.dimension, np.int64)
+    for seeds in disclosed:
+        surplus += policy.mechanism.surplus_noise(seeds, policy.vector.dimension, shared, survivors)
+    return surplus
 
 
 def relay_survivor_signatures(state: Checking) -> ServerStep[ServerState]:
@@ -291,32 +309,31 @@ def reconstruct(state: Unmasking) -> ServerStep[ServerState]:
         policy=policy,
         identity=state.identity,
         attempt=state.attempt,
-        u2_hash=state.u2_hash,
-        u3=state.u3,
-        signatures=state.signatures,
+        answered=state,
         self_mask_seeds=self_mask_seeds,
         mask_keys=mask_keys,
-        masks=removal(state, self_mask_seeds, mask_keys),
-        surplus_seeds={u: message.surplus_seeds for u, message in state.answers.items()},
-        shared=len(state.dealt),
+        masks=removal(policy, state.keys, state.u2_hash, self_mask_seeds, mask_keys),
     )
     return ServerStep(unmasked)
 
 
 def removal(
-    state: Unmasking, self_mask_seeds: Mapping[int, Secret], mask_keys: Mapping[int, Secret]
+    policy: Policy,
+    keys: Mapping[int, Advertisement],
+    u2_hash: bytes,
+    self_mask_seeds: Mapping[int, Secret],
+    mask_keys: Mapping[int, Secret],
 ) -> tuple[Mask, ...]:
     """The masks that turn the aggregate of U3 into the sum of its inputs.
 
+    ``keys``: of U1. ``self_mask_seeds``: b_u of all of U3; ``mask_keys``: of all of U2 minus U3.
     Each survivor added p_u; toward each dropped neighbour v it added ``mask_sign(u, v) * p_uv``.
     """
-    masks = [
-        Mask(self_mask_seed(seed, state.u2_hash, u), -1) for u, seed in self_mask_seeds.items()
-    ]
-    graph = graph_of(state.policy, state.keys)
+    masks = [Mask(self_mask_seed(seed, u2_hash, u), -1) for u, seed in self_mask_seeds.items()]
+    graph = graph_of(policy, keys)
     for v, private in mask_keys.items():
-        for u in state.u3:
+        for u in self_mask_seeds:
             if u in graph.neighbours(v):
-                seed = pairwise_seed(private, state.keys[u].mask_key, state.u2_hash, u, v)
+                seed = pairwise_seed(private, keys[u].mask_key, u2_hash, u, v)
                 masks.append(Mask(seed, mask_sign(v, u)))  # the opposite of what u added
     return tuple(masks)

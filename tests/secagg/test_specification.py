@@ -380,8 +380,10 @@ class Attempt:
                 encode(kind, u64(v), share, salt)
                 for kind, listed in zip(("self mask", "mask key"), opened, strict=True)
                 for v, share, salt in listed
-            ] + [encode("noise", seed) for seed in self.surplus[u]]
-            signature = self.sign(u, "answer", self.u3_hash, u64(u), *parts)
+            ]
+            seeds = [encode("noise", seed) for seed in self.surplus[u]]
+            shares = digest("opened shares", *parts)
+            signature = self.sign(u, "answer", self.u3_hash, u64(u), shares, *seeds)
             answer = (self.session, *opened, self.surplus[u], signature)
             self.say(u, "UnmaskingAnswer", *answer)
             survivor = self.sign(u, "survivor", self.session, self.u2_hash, u64(u), u3)
