@@ -1,0 +1,1 @@
+"""Synthetic patients for the shipped policy template ``respiratory-cardiac``. Nobody is real."""
