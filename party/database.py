@@ -9,10 +9,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    create_engine,
+    event,
+)
 
 METADATA: Final = MetaData()
 """Every table of the node is declared on this."""
+
+WholeNumber: Final = BigInteger().with_variant(Integer, "sqlite")
+"""The type of every integer column: 64 bits, and a row number by itself as a primary key."""
 
 BUSY_SECONDS: Final = 60
 """How long a transaction waits for another process's."""
