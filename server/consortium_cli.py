@@ -10,7 +10,14 @@ import msgspec
 import typer
 
 from secagg.cli import CommandError, ExitCode
-from server.consortium import Created, create, read_template
+from server.consortium import Created, create
+from server.policy_template import find_template, shipped
+
+_FILE = "Each hospital puts its records beside its party.toml, as train.jsonl."
+_EHR = (
+    "Each hospital's EHR encrypts records with fernet.key and posts them to the hospital's node. "
+    "api.token is for callers, if party.toml demands a token."
+)
 
 
 class Format(StrEnum):
@@ -27,16 +34,25 @@ def init(
         typer.Option(help="A hospital's name; once for each. Their order is the roster's."),
     ] = None,
     policy_template: Annotated[
-        Path | None,
-        typer.Option(help="JSON: a policy without consortium, server_key and roster."),
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help=f"{', '.join(shipped())}; or JSON: a policy without consortium, server_key and "
+            f"roster.",
+        ),
     ] = None,
     consortium: Annotated[str, typer.Option(help="The consortium's name.")] = "consortium",
     server_host: Annotated[
         str, typer.Option(help="Name or address under which hospitals reach the server.")
     ] = "localhost",
     server_port: Annotated[int, typer.Option(min=1, max=65535)] = 8443,
+    ehr: Annotated[
+        bool,
+        typer.Option(help="Batches are posted by each hospital's EHR, not read from a file."),
+    ] = False,
     rounds: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Training rounds in each party.toml.")
+        int,
+        typer.Option(min=1, max=100_000, help="Rounds in each party.toml; unused with --ehr."),
     ] = 10,
     epsilon: Annotated[
         str, typer.Option(help="Privacy budget in each party.toml; unused without noise.")
@@ -54,21 +70,22 @@ def init(
         raise CommandError(
             "A policy template is missing: it says which model is trained, on which features, "
             "and with how much noise.",
-            "Give one with --policy-template FILE.json: a policy without consortium, server_key "
-            "and roster.",
+            f"Give --policy-template one of {', '.join(shipped())}; or FILE.json: a policy without "
+            f"consortium, server_key and roster.",
             ExitCode.USAGE,
         )
     created = create(
         directory,
         hospital or [],
-        read_template(policy_template),
+        find_template(policy_template),
         consortium=consortium,
         server_host=server_host,
         server_port=server_port,
         rounds=rounds,
         epsilon=epsilon,
+        ehr=ehr,
     )
-    typer.echo(_as_json(created) if output is Format.JSON else _as_text(created))
+    typer.echo(_as_json(created) if output is Format.JSON else _as_text(created, ehr))
 
 
 def _as_json(created: Created) -> str:
@@ -80,7 +97,7 @@ def _as_json(created: Created) -> str:
     return msgspec.json.encode(facts).decode()
 
 
-def _as_text(created: Created) -> str:
+def _as_text(created: Created, ehr: bool) -> str:
     policy = created.policy
     return "\n".join(
         (
@@ -92,6 +109,6 @@ def _as_text(created: Created) -> str:
             f"secagg server start --config {created.server}",
             *(f"secagg party start --config {path}" for path in created.hospitals.values()),
             "",
-            "Each hospital puts its records beside its party.toml, as train.jsonl.",
+            _EHR if ehr else _FILE,
         )
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import stat
 from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography.fernet import Fernet
 
 from benchmarks.heart_disease.dataset import HOSPITALS, load
 from benchmarks.heart_disease.policy import CHOSEN, Target, model_spec, schema
@@ -15,6 +18,7 @@ from party import config as party_config
 from party.connection import tls_context as party_tls
 from party.identity import read_key
 from party.process import assemble
+from party.submission.keyring import Keyring
 from secagg import policy as policies
 from secagg.cli import CommandError, ExitCode
 from secagg.crypto.randomness import SeededRandomness
@@ -60,7 +64,9 @@ def test_the_server_can_use_what_it_got(created: Created) -> None:
 def test_a_node_can_use_what_it_got(created: Created, name: str) -> None:
     config = party_config.load(created.hospitals[name])
     split = load()[name]
-    write_records(config.data.train, (row.record for row in split.train))
+    assert config.standing_batch is not None
+    write_records(config.standing_batch, (row.record for row in split.train))
+    assert config.data is not None
     assert config.data.test is not None
     write_records(config.data.test, (row.record for row in split.test))
     config.state_dir.mkdir()
@@ -73,8 +79,12 @@ def test_a_node_can_use_what_it_got(created: Created, name: str) -> None:
 
 
 def test_no_key_is_used_twice_and_all_are_private(created: Created, tmp_path: Path) -> None:
-    keys = sorted((tmp_path / "consortium").rglob("*.key"))
-    assert len(keys) == 1 + 2 + 3 * len(NAMES)
+    keys = [
+        path
+        for pattern in ("*.key", "api.token*")
+        for path in (tmp_path / "consortium").rglob(pattern)
+    ]
+    assert len(keys) == 1 + 2 + 6 * len(NAMES)
     assert len({key.read_bytes() for key in keys}) == len(keys)
     assert {stat.S_IMODE(key.stat().st_mode) for key in keys} == {0o600}
     assert stat.S_IMODE(created.server.parent.stat().st_mode) == 0o700
@@ -137,9 +147,33 @@ def test_settings_reach_every_file(tmp_path: Path) -> None:
     config = party_config.load(made.hospitals[NAMES[0]])
     assert (config.server.host, config.server.port) == ("secagg.example.org", 9443)
     assert config.tls.server_name == "secagg.example.org"
+    assert config.data is not None
     assert (config.data.rounds, config.data.test, config.api.port) == (4, None, 0)
     assert config.budget is not None
     assert (str(config.budget.epsilon), str(config.budget.delta)) == ("0.50", TEMPLATE.noise.delta)
+
+
+def test_what_an_ehr_needs_is_there(tmp_path: Path) -> None:
+    made = create(tmp_path / "new", NAMES, TEMPLATE, ehr=True)
+    for path in made.hospitals.values():
+        config = party_config.load(path)
+        assert config.data is None
+        assert config.ehr is not None
+        opened = Keyring.load(config.ehr.fernet_key_file)
+        key = config.ehr.fernet_key_file.read_bytes().strip()
+        assert opened.decrypt(Fernet(key).encrypt(b"record").decode()) == b"record"
+
+
+def test_a_token_can_be_demanded(tmp_path: Path) -> None:
+    made = create(tmp_path / "new", NAMES, TEMPLATE, ehr=True)
+    path = made.hospitals[NAMES[0]]
+    assert party_config.load(path).api.token_hash_file is None
+    path.write_text(path.read_text().replace("# token_hash_file", "token_hash_file"))
+    hashed = party_config.load(path).api.token_hash_file
+    assert hashed is not None
+    token = (path.parent / "api.token").read_text().strip()
+    assert len(base64.urlsafe_b64decode(token + "=")) == 32
+    assert hashed.read_text() == hashlib.sha256(token.encode()).hexdigest() + "\n"
 
 
 def test_a_policy_without_its_people_is_a_template(created: Created, tmp_path: Path) -> None:

@@ -63,9 +63,24 @@ def test_text_says_what_to_do_next(
     assert f"secagg party start --config {tmp_path}/new/d/party.toml" in printed
 
 
+@pytest.mark.parametrize("name", ["respiratory-cardiac", "heart-disease"])
+def test_a_template_that_comes_along_has_a_name(tmp_path: Path, name: str) -> None:
+    assert run(tmp_path / "new", *HOSPITALS, "--policy-template", name, "--ehr") == ExitCode.OK
+    policy = policies.load((tmp_path / "new" / "policy.json").read_bytes())
+    assert policy.model is not None
+    assert "[ehr]" in (tmp_path / "new" / "a" / "party.toml").read_text()
+
+
+def test_an_unknown_template_is_refused_with_the_names_of_those_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path / "new", *HOSPITALS, "--policy-template", "lungs") == ExitCode.USAGE
+    assert "heart-disease, respiratory-cardiac" in capsys.readouterr().err
+
+
 def test_a_template_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path / "new", *HOSPITALS) == ExitCode.USAGE
-    assert "--policy-template FILE.json" in capsys.readouterr().err
+    assert "or FILE.json" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
