@@ -46,7 +46,7 @@ class Assembly:
     """The parts of one node that a process runs."""
 
     node: Node
-    reporter: Reporter
+    services: api.Services
     evaluations: Evaluations
     chain: Chain
 
@@ -60,7 +60,7 @@ async def run(config: PartyConfig, rehearsed: Loss | None = None) -> None:
         assembly = assemble(config, database, rehearsed)
         async with trio.open_nursery() as nursery:
             await nursery.start(_stop_on_signal, running)
-            app = api.application(assembly.reporter, config.api.host)
+            app = api.application(assembly.services)
             url: str = await nursery.start(api.serve, app, config.api)
             print(json.dumps({"event": "serving", "url": url}), flush=True)
             nursery.start_soon(_evaluate, assembly)
@@ -99,7 +99,8 @@ def assemble(config: PartyConfig, database: Path, rehearsed: Loss | None = None)
     data = config.data or Data()
     evaluations = Evaluations(engine, schema, spec, data.train, data.test, data.rounds)
     reporter = Reporter(config.name, policy, node, journal, ledger, evaluations)
-    return Assembly(node, reporter, evaluations, chain)
+    services = api.Services(config.api, policy, node, journal, ledger, models, reporter)
+    return Assembly(node, services, evaluations, chain)
 
 
 async def _stop_on_signal(

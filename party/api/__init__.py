@@ -1,0 +1,18 @@
+"""The node's HTTP interface, for its own hospital: its EHR, its monitoring, its operators.
+
+app             the routes and their guards, put together
+services        what the routes work with
+access          who may talk to the node: names, origins, the token
+limits          what one request may cost
+errors          how a request is refused
+serving         the socket, in plain HTTP or TLS
+health          /healthz, /status
+submissions     POST /submit-federated-update: what an EHR posts, and what it is answered
+participation   leaving the consortium's rounds, and coming back
+"""
+
+from party.api.app import application
+from party.api.services import Services
+from party.api.serving import serve
+
+__all__ = ["Services", "application", "serve"]

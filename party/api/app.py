@@ -1,0 +1,39 @@
+"""The routes and their guards, put together."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from party.api import errors, health
+from party.api.access import Access, Rules
+from party.api.limits import BodyLimit
+from party.api.services import Services
+
+
+def application(services: Services) -> FastAPI:
+    """The node's HTTP interface. Raises CommandError if the token's hash cannot be read."""
+    app = FastAPI(
+        title="secagg: a hospital's node",
+        version=version("secagg"),
+        description="For the hospital's own systems. No patient's data is ever served.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    errors.install(app)
+    for routes in (health,):
+        app.include_router(routes.router(services))
+    config = services.config
+    # The last one stands outermost: who is not let in is not listened to.
+    app.add_middleware(BodyLimit, max_bytes=config.max_body_bytes)
+    app.add_middleware(Access, rules=Rules.of(config))
+    if config.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.allowed_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["authorization", "content-type"],
+        )
+    return app
