@@ -25,6 +25,7 @@ SCHEMA: Final = "secagg-policy/1"
 MAX_POLICY_BYTES = 4 * 2**20
 MAX_HOSPITALS = 4096
 MAX_DIMENSION = 2**28
+MAX_RECOMPUTED = 2**26
 
 Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -73,6 +74,9 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     The client with roster position i (from 0) is written u = i + 1 throughout the protocol: its
     Shamir x coordinate and its place in every ordering.
+
+    ``verification``: what a hospital demands before it signs the model: that the server vouches for
+    the sum (``published``), or the masked inputs of U3, to recompute it (``recompute``).
     """
 
     schema: Literal["secagg-policy/1"] = SCHEMA
@@ -90,6 +94,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     model: ModelSpec | None = None
     features: FeatureSchema | None = None
     max_charged_attempts: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 3
+    verification: Literal["published", "recompute"] = "published"
 
     @property
     def n(self) -> int:
@@ -188,6 +193,11 @@ def checked(policy: Policy) -> Policy:
             f"{policy.min_survivors}, max(t, c + 2, 3) = {floor} and n - d = {n - d}",
         ),
         (policy.vector.dimension <= MAX_DIMENSION, f"dimension <= {MAX_DIMENSION}"),
+        (
+            policy.verification != "recompute" or n * policy.vector.dimension <= MAX_RECOMPUTED,
+            f"n * dimension <= {MAX_RECOMPUTED} with verification = recompute: every hospital "
+            f"downloads all masked inputs",
+        ),
         (
             re.fullmatch(r"0\.0*", policy.noise.delta) is None,
             "delta > 0: a decimal string such as 0.00001",

@@ -8,7 +8,7 @@ that a test can drop, replay or forge any of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
 
 import msgspec
@@ -35,10 +35,12 @@ from secagg.rounds.r5_certification import (
     sign_sum,
 )
 from secagg.rounds.session import ClientSession, ServerSession
+from secagg.transcript.evidence import Evidence, EvidenceIntake
 from secagg.transcript.record import Transcript
 from secagg.transcript.recording import published
 from secagg.vector.aggregate import Aggregate
 from secagg.vector.fixed_point import quantise
+from secagg.vector.packing import pack
 from secagg.vector.ring import Words
 from secagg.vector.stream import StreamError, VectorReceiver
 from secagg.wire.codec import decode_from_client, decode_from_server, encode
@@ -47,10 +49,13 @@ from secagg.wire.messages import (
     Announcement,
     Certificate,
     CertificateShare,
+    MaskedInputChunk,
     MaskedInputSignature,
     ShareKeys,
     SumAnnouncement,
     SurvivorSignature,
+    TranscriptChunk,
+    TranscriptStart,
     UnmaskingAnswer,
     VectorChunk,
     Wire,
@@ -191,6 +196,7 @@ class Cohort:
     sums: dict[int, tuple[SumAnnouncement, VectorReceiver, list[Words]]] = field(
         default_factory=dict
     )
+    evidence: dict[int, EvidenceIntake] = field(default_factory=dict)
     survivors: tuple[int, ...] = ()
     total: NDArray[np.int64] | None = None
     transcript: Transcript | None = None
@@ -231,6 +237,7 @@ class Cohort:
         self.vectors = vectors
         self.server = ServerSession(step)
         self.sessions, self.spool, self.receivers, self.sums = {}, {}, {}, {}
+        self.evidence = {}
         self.survivors, self.total, self.transcript = (), None, None
 
     def run(self, vanish: Mapping[int, str] | None = None) -> None:
@@ -293,6 +300,10 @@ class Cohort:
             case SumAnnouncement():
                 ring, dimension = self.policy.ring, self.policy.vector.dimension
                 self.sums[u] = (message, VectorReceiver(Label.SUM, ring, dimension), [])
+                self.evidence[u] = EvidenceIntake(self.policy, message.published)
+                return
+            case TranscriptStart() | TranscriptChunk() | MaskedInputChunk():
+                self.evidence[u].receive(message)
                 return
             case VectorChunk():
                 announcement, receiver, parts = self.sums[u]
@@ -300,12 +311,14 @@ class Cohort:
                 if not receiver.complete:
                     return
                 total = self.policy.ring.decode(np.concatenate(parts))
+                demanded = self.policy.verification == "recompute"
                 signed = sign_sum(
                     self.hospitals[u],
                     SumReceived(announcement, total),
                     standing=standing,
                     base_model_hash=self.base_model_hash,
                     next_model_hash=self.next_model_hash,
+                    recomputed=self.evidence[u].recomputed() if demanded else None,
                 )
                 self.sessions[u] = ClientSession(signed.state)
                 entries = signed.durable
@@ -354,11 +367,17 @@ class Cohort:
                 aggregate.add(start, words)
         aggregate.unmask(state.masks)
         total = aggregate.total() - state.surplus_noise()
-        recipients = self.server.advance(publish_sum(state, total))
-        if isinstance(self.server.state, Certifying):
+        step = publish_sum(state, total)
+        if isinstance(step.state, Certifying):
             self.survivors, self.total = state.u3, total
-            self.transcript = published(state, self.server.state.published, total)
-        return recipients
+            self.transcript = published(state, step.state.published, total)
+            evidence = Evidence(self.transcript, self._masked_input)
+            step = replace(step, state=replace(step.state, evidence=evidence))
+        return self.server.advance(step)
+
+    def _masked_input(self, u: int) -> Iterator[tuple[int, bytes]]:
+        for start, words in self.spool[u]:
+            yield start, pack(words, self.policy.ring.bits)
 
     def next_model_hash(self, total: NDArray[np.int64]) -> bytes:
         """Without a model to apply it to, the sum itself is what is certified."""

@@ -93,10 +93,12 @@ def sign_sum(
     standing: Standing,
     base_model_hash: bytes,
     next_model_hash: NextModelHash,
+    recomputed: NDArray[np.int64] | None = None,
 ) -> Step[SumSigned]:
     """Check a published sum, compute the model, sign its hash: at most once per training round.
 
-    Any hospital of the roster may do so, also one that dropped out of the attempt.
+    Any hospital of the roster may do so, also one that dropped out of the attempt. ``recomputed``:
+    the sum as ``secagg.transcript.Recomputation`` found it; a policy may demand it.
     """
     published, policy = event.announcement.published, hospital.policy
     session = context.attempt_of(published).session
@@ -119,6 +121,12 @@ def sign_sum(
         SERVER,
     )
     require(within_bound(policy, len(published.u3), total), Check.SUM_BOUNDED, SERVER)
+    require(
+        policy.verification != "recompute"
+        or (recomputed is not None and np.array_equal(recomputed, total)),
+        Check.SUM_RECOMPUTED,
+        SERVER,
+    )
     model_hash = next_model_hash(total)
     signature = hospital.identity.sign(*context.certificate(published, model_hash))
     entry = CertificateSigned(session, published, model_hash, signature)
@@ -258,18 +266,24 @@ def check_abandonment(policy: Policy, abandonment: Abandonment) -> Abandoned:
 
 @dataclass(frozen=True, slots=True)
 class Certifying(ServerState):
-    """The sum is published; signatures on model hashes come in, from any roster member."""
+    """The sum is published; signatures on model hashes come in, from any roster member.
+
+    ``evidence``: what a policy with ``verification = "recompute"`` has every hospital receive.
+    """
 
     published: PublishedSum
     total: NDArray[np.int64] = field(repr=False)
     shares: Mapping[int, CertificateShare] = field(default_factory=dict)
+    evidence: Iterable[Wire] = field(default=(), repr=False)
 
     def outbound(self, u: int) -> Iterable[Wire]:
-        """The sum, for roster members that have not signed; chunk by chunk."""
+        """The sum, for roster members that have not signed; evidence and sum chunk by chunk."""
         if u not in self.awaited():
             return
         session = self.attempt.session
         yield SumAnnouncement(session, self.published)
+        if self.policy.verification == "recompute":
+            yield from self.evidence
         for start, data in packed_chunks(self.total, self.policy.ring):
             yield VectorChunk(session, start, data)
 

@@ -341,6 +341,36 @@ class SumAnnouncement(Wire, frozen=True):
     published: PublishedSum
 
 
+class TranscriptRequest(Wire, frozen=True):
+    """Party: asks for the transcript of a training round's newest attempt."""
+
+    round: Counter
+
+
+class TranscriptStart(Wire, frozen=True):
+    """Server: the bytes of an attempt's transcript follow in chunks; size 0: there is none."""
+
+    round: Counter
+    size: Counter
+
+
+class TranscriptChunk(Wire, frozen=True):
+    """Server: consecutive bytes of the transcript from ``start`` on."""
+
+    round: Counter
+    start: Counter
+    data: Chunk
+
+
+class MaskedInputChunk(Wire, frozen=True):
+    """Server: client u's masked input once more, as evidence for a published sum."""
+
+    session: Bytes32
+    u: Client
+    start: Counter
+    data: Chunk
+
+
 class CertificateShare(Wire, frozen=True):
     """Party: its signature on (context, U3, sum digest, model hash)."""
 
@@ -413,6 +443,7 @@ FromClient = (
     | AbandonmentShare
     | ModelStart
     | ModelChunk
+    | TranscriptRequest
 )
 
 FromServer = (
@@ -432,4 +463,7 @@ FromServer = (
     | ModelRequest
     | ModelStart
     | ModelChunk
+    | TranscriptStart
+    | TranscriptChunk
+    | MaskedInputChunk
 )

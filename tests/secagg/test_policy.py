@@ -276,7 +276,7 @@ FROZEN = (
     + b'2","name":"hospital-2"},{"identity_key":"' + b"0" * 63
     + b'3","name":"hospital-3"}],"schema":"secagg-policy/1","server_key":"' + b"0" * 64
     + b'","suite":"secagg-suite-1","vector":{"dimension":3,"max_value":10000,"scale":1},'
-    b'"version":1}'
+    b'"verification":"published","version":1}'
 )  # fmt: skip
 
 
@@ -287,7 +287,7 @@ def test_the_canonical_form_and_its_digest_are_frozen() -> None:
     assert policy.digest() == digest(Label.POLICY, FROZEN)
 
 
-DIGEST = "81cbc6ea1e972e6207340340f9b3af13fbe7d7f729f57a9a42078b9713b54084"
+DIGEST = "ab13e34cbd80ea1f0bb46540d3e6b4652fc00d6a0dc4717e4c6ac6ccfd1dd060"
 
 
 def test_the_digest_is_of_the_content_not_of_its_spelling() -> None:

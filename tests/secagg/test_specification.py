@@ -263,6 +263,7 @@ class Attempt:
             "model": None,
             "features": None,
             "max_charged_attempts": 3,
+            "verification": "published",
         }
         return json.dumps(
             document, sort_keys=True, separators=(",", ":"), ensure_ascii=False

@@ -28,6 +28,7 @@ from secagg.wire.messages import (
     EncryptedShares,
     Hello,
     KeyRoster,
+    MaskedInputChunk,
     MaskedInputSignature,
     ModelChunk,
     ModelRequest,
@@ -44,6 +45,9 @@ from secagg.wire.messages import (
     SurvivorSet,
     SurvivorSignature,
     SurvivorSignatures,
+    TranscriptChunk,
+    TranscriptRequest,
+    TranscriptStart,
     UnmaskingAnswer,
     VectorChunk,
     Wire,
@@ -91,6 +95,10 @@ _MESSAGES: tuple[Wire, ...] = (
     AttemptAborted(A, "too few"),
     ModelStart(CERTIFICATE, 100),
     ModelChunk(0, b"x"),
+    TranscriptRequest(1),
+    TranscriptStart(1, 0),
+    TranscriptChunk(1, 0, b"x"),
+    MaskedInputChunk(A, 1, 0, b"x"),
 )
 
 SAMPLES: dict[type, list[Wire]] = {}
