@@ -6,6 +6,7 @@ one form, and every byte of it is covered: by the hash, or by the signature of t
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeVar
 
@@ -99,7 +100,12 @@ def body_hash(body: Body) -> str:
 
 def is_signed(line: Line, identity_key: str) -> bool:
     """Whether the hospital with this key (64 hex digits) has signed ``line``'s seq and hash."""
-    return _is_signed(identity_key, line.signature, line.seq, line.hash)
+    return is_key(identity_key) and _is_signed(identity_key, line.signature, line.seq, line.hash)
+
+
+def is_key(text: str) -> bool:
+    """Whether ``text`` is a key as it is written here: 64 lower-case hex digits."""
+    return re.fullmatch(r"[0-9a-f]{64}", text) is not None
 
 
 def head_of(line: Line, identity_key: str) -> Head:
