@@ -2,19 +2,20 @@
 
 `secagg` must not import its shells, and a hospital may install no server. So each package names its
 commands as entry points of the group `secagg.commands`: a `typer.Typer` becomes a group of commands
-(`secagg server start`), a plain function one command (`secagg demo`). Nothing is imported before it
-is asked for.
+(`secagg server start`), a plain function one command (`secagg demo`). A name with a dot adds a
+command to another package's group: `budget.plan` is `secagg budget plan`. Nothing is imported
+before it is asked for.
 
 This is the one module of `secagg` that touches the process it runs in.
 """
 
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from importlib.metadata import EntryPoint, entry_points, version
 from types import TracebackType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -52,29 +53,58 @@ class CommandError(Exception):
 
 
 class _Commands(TyperGroup):
-    """A group whose commands are entry points, each imported when it is looked up."""
+    """A group with its own commands and, by name, entry points, imported when looked up.
 
-    installed: dict[str, EntryPoint]
+    The entry point ``budget.plan`` is the command ``plan`` of the group that ``budget`` names.
+    """
 
-    def list_commands(self, ctx: object) -> list[str]:
-        return sorted(self.installed)
+    # What typer calls a context and a command has moved between its versions: hence Any.
 
-    def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | TyperGroup | None:
-        found = self.installed.get(cmd_name)
-        return None if found is None else _load(found)
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.installed: dict[str, EntryPoint] = {}
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        added = {name for name in self.installed if "." not in name}
+        return [*super().list_commands(ctx), *sorted(added.difference(self.commands))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        own, found = super().get_command(ctx, cmd_name), self.installed.get(cmd_name)
+        if own is not None or found is None or "." in cmd_name:
+            return own
+        prefix = f"{cmd_name}."
+        inner = {
+            n.removeprefix(prefix): f for n, f in self.installed.items() if n.startswith(prefix)
+        }
+        return _load(cmd_name, found, inner)
 
 
-def _load(found: EntryPoint) -> TyperCommand | TyperGroup:
-    """Import the command behind an entry point, or stand in for one that is not installed."""
+def _load(
+    name: str, found: EntryPoint, inner: Mapping[str, EntryPoint]
+) -> TyperCommand | TyperGroup:
+    """Import the command behind an entry point, or stand in for one that is not installed.
+
+    ``inner``: what others add to it, if it is a group.
+    """
     try:
         target = found.load()
     except ModuleNotFoundError as missing:
-        return _stand_in(found.name, missing.name or found.module)
+        return _stand_in(found.name.replace(".", " "), missing.name or found.module)
     if isinstance(target, typer.Typer):
-        group = get_group(target)
-        group.name = found.name
+        target.info.cls = _Commands
+        group = _group(target)
+        group.name = name
+        group.installed.update(inner)
         return group
-    return _command(found.name, target)
+    return _command(name, target)
+
+
+def _group(app: typer.Typer) -> _Commands:
+    """The group that typer makes of ``app``, whose class is ``_Commands``."""
+    group = get_group(app)
+    if not isinstance(group, _Commands):
+        raise TypeError(f"typer ignored the group class and made {type(group).__name__}")
+    return group
 
 
 def _command(
@@ -140,10 +170,7 @@ def command_line(installed: Iterable[EntryPoint]) -> TyperGroup:
     ) -> None:
         """Secure aggregation for hospitals."""
 
-    group = get_group(app)
-    if not isinstance(group, _Commands):
-        raise TypeError(f"typer ignored the group class and made {type(group).__name__}")
-    group.installed = {}
+    group = _group(app)
     for found in installed:
         group.installed.setdefault(found.name, found)
     return group

@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from importlib.resources import as_file, files
 from math import log
 from typing import Any, Final
 
 import numpy as np
 
-from server.consortium import Template, read_template
+from server.policy_template import Template, find_template
 
 JsonRecord = dict[str, Any]
 
@@ -168,8 +167,7 @@ def patients(hospital: Hospital, count: int, seed: int) -> list[JsonRecord]:
 
 def template() -> Template:
     """The shipped policy template that these records are for."""
-    with as_file(files("server") / "templates" / "respiratory_cardiac.json") as path:
-        return read_template(path)
+    return find_template("respiratory-cardiac")
 
 
 def _patient(patient_id: str, diagnosis: str, rng: np.random.Generator) -> JsonRecord:

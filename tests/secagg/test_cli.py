@@ -116,6 +116,42 @@ def test_a_command_that_is_not_installed_says_so_when_called(
     assert "`secagg absent` needs the Python module `package_that_is_absent`" in shown
 
 
+def test_a_dotted_entry_point_adds_a_command_to_anothers_group(
+    installed: list[EntryPoint], capsys: pytest.CaptureFixture[str]
+) -> None:
+    added = [
+        EntryPoint("hospital.greet", "shell_under_test:greet", GROUP),
+        EntryPoint("hospital.far", "package_that_is_absent:far", GROUP),
+    ]
+    everything = [*installed, *added]
+    assert status_of(["hospital", "greet", "--name", "Basel"], everything) == ExitCode.OK
+    assert status_of(["hospital", "start"], everything) == ExitCode.OK
+    assert capsys.readouterr().out == "hello Basel\nstarted on 1\n"
+    assert status_of(["hospital", "far"], everything) == ExitCode.USAGE
+    assert "`secagg hospital far` needs" in capsys.readouterr().err
+    assert status_of(["hospital", "--help"], everything) == ExitCode.OK
+    shown = capsys.readouterr().out
+    for words in ("Start it.", "Say hello.", "Not installed: package_that_is_absent."):
+        assert words in shown
+
+
+def test_a_dotted_name_is_no_command_of_its_own(
+    installed: list[EntryPoint], capsys: pytest.CaptureFixture[str]
+) -> None:
+    everything = [*installed, EntryPoint("hospital.greet", "shell_under_test:greet", GROUP)]
+    assert status_of(["hospital.greet"], everything) == ExitCode.USAGE
+    assert status_of(["--help"], everything) == ExitCode.OK
+    assert "hospital.greet" not in capsys.readouterr().out
+
+
+def test_a_groups_own_command_stands_above_an_added_one(
+    installed: list[EntryPoint], capsys: pytest.CaptureFixture[str]
+) -> None:
+    usurper = EntryPoint("hospital.start", "shell_under_test:greet", GROUP)
+    assert status_of(["hospital", "start"], [*installed, usurper]) == ExitCode.OK
+    assert capsys.readouterr().out == "started on 1\n"
+
+
 def test_nothing_is_imported_before_it_is_asked_for(installed: list[EntryPoint]) -> None:
     assert status_of(["absent"], installed) == ExitCode.USAGE
     assert "shell_under_test" not in sys.modules

@@ -2,8 +2,6 @@
 
 import json
 from fractions import Fraction
-from importlib.resources import as_file, files
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ from secagg.crypto.signatures import IdentityKey
 from secagg.model import initial, linear_parameters
 from secagg.policy import Policy
 from secagg.privacy.budget import Budget
-from server.consortium import Template, read_template
+from server.policy_template import Template, find_template, shipped
 
 MANUALS_RECORD = {
     "patient_id": "PATIENT_001",
@@ -29,11 +27,6 @@ MANUALS_RECORD = {
 }
 
 
-def shipped(name: str) -> Template:
-    with as_file(files("server") / "templates" / f"{name}.json") as path:
-        return read_template(Path(path))
-
-
 def policy(template: Template, hospitals: int) -> Policy:
     keys = [IdentityKey(Secret(bytes([number]) * 32)).public for number in range(1, hospitals + 2)]
     roster = {f"hospital-{number}": key for number, key in enumerate(keys[1:])}
@@ -42,7 +35,7 @@ def policy(template: Template, hospitals: int) -> Policy:
 
 @pytest.fixture
 def respiratory() -> Template:
-    return shipped("respiratory_cardiac")
+    return find_template("respiratory-cardiac")
 
 
 def columns(template: Template, record: dict[str, object]) -> dict[str, float]:
@@ -54,20 +47,20 @@ def columns(template: Template, record: dict[str, object]) -> dict[str, float]:
 
 @pytest.mark.parametrize(
     ("name", "hospitals", "rounds"),
-    [*(("respiratory_cardiac", n, 12) for n in (3, 4, 5, 10, 100)), ("heart_disease", 4, 6)],
+    [*(("respiratory-cardiac", n, 12) for n in (3, 4, 5, 10, 100)), ("heart-disease", 4, 6)],
 )
 def test_the_promised_rounds_cost_epsilon_1_and_one_more_does_not_fit(
     name: str, hospitals: int, rounds: int
 ) -> None:
-    pinned = policy(shipped(name), hospitals)
+    pinned = policy(find_template(name), hospitals)
     cost = Cost.of(pinned)
     assert cost is not None
     assert Budget(Fraction(1), Fraction(pinned.noise.delta)).affordable(cost.sum) == rounds
 
 
-@pytest.mark.parametrize("name", ["respiratory_cardiac", "heart_disease"])
+@pytest.mark.parametrize("name", shipped())
 def test_the_model_fits_the_features(name: str) -> None:
-    template = shipped(name)
+    template = find_template(name)
     assert template.model.parameters == linear_parameters(template.features)
 
 
