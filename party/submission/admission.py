@@ -15,6 +15,10 @@ from secagg.crypto.secret import Secret
 from secagg.schema import FeatureSchema
 
 
+class WrongSize(BodyError):
+    """A batch of more patients than one hospital may bring to a round, or of none."""
+
+
 @final
 class Admission:
     """Judges by the hospital's keys and the policy. Blocking; safe on several threads at a time.
@@ -52,11 +56,11 @@ class Admission:
     def _judged(self, body: SubmissionBody) -> Posted:
         patients = len(body.patient_data_list)
         if not 1 <= patients <= self._max_patients:
-            raise BodyError(
+            raise WrongSize(
                 "patient_data_list",
                 f"holds {patients} patients; the policy allows 1 to {self._max_patients} of one "
                 f"hospital in a round: split it over several rounds",
             )
         # The rows are dropped at once: what is kept is ciphertext.
-        open_submission(body.patient_data_list, self._keyring, self._schema)
-        return posted_records(body, self._digest_key)
+        keys = open_submission(body.patient_data_list, self._keyring, self._schema).keys
+        return posted_records(body, self._digest_key, keys)

@@ -1,17 +1,19 @@
 """The keys that a hospital's EHR encrypts records with, and its node opens them with.
 
-A file of Fernet keys, one a line, the newest first: ``cryptography.fernet.MultiFernet``, so a new
-key is put on top and an old one is removed once nothing encrypted with it waits any more.
+A file of Fernet keys, one a line, the newest first: a new key is put on top, and an old one is
+removed once nothing encrypted with it waits any more. Rotation works as in ``MultiFernet``, which
+does not tell which key it was that fitted; the audit log wants to know.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, final
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken
 
 from party.identity import check_private
 from party.training.records import MAX_RECORD_BYTES
@@ -33,13 +35,21 @@ class DecryptionFailed(Exception):
     """No key of the hospital opens this token: another key, or an altered token."""
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What was in a token, and the fingerprint of the key that opened it."""
+
+    plaintext: bytes = field(repr=False)
+    key: str
+
+
 @final
 class Keyring:
     """The hospital's Fernet keys. A token's time is not judged: batches wait as long as they do."""
 
     def __init__(self, keys: list[Secret]) -> None:
         """``keys``: 32 bytes each, the newest first, at least one."""
-        self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(key.reveal())) for key in keys])
+        self._fernets = [Fernet(base64.urlsafe_b64encode(key.reveal())) for key in keys]
         #: One name for each key that tells nothing about it, for logs: 16 hex digits.
         self.fingerprints = tuple(digest(Label.EHR_KEY, key.reveal()).hex()[:16] for key in keys)
 
@@ -65,18 +75,20 @@ class Keyring:
             )
         return cls(keys)
 
-    def decrypt(self, token: str) -> bytes:
-        """The plaintext of ``token``. Raises DecryptionFailed."""
+    def decrypt(self, token: str) -> Opened:
+        """What is in ``token``. Raises DecryptionFailed."""
         if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
             raise DecryptionFailed
-        try:
-            return self._fernet.decrypt(token)
-        except InvalidToken:
-            raise DecryptionFailed from None
+        for fernet, fingerprint in zip(self._fernets, self.fingerprints, strict=True):
+            try:
+                return Opened(fernet.decrypt(token), fingerprint)
+            except InvalidToken:
+                continue
+        raise DecryptionFailed
 
     def encrypt(self, plaintext: bytes) -> str:
         """A token of ``plaintext`` under the newest key."""
-        return self._fernet.encrypt(plaintext).decode("ascii")
+        return self._fernets[0].encrypt(plaintext).decode("ascii")
 
     def __repr__(self) -> str:
         return f"Keyring({len(self.fingerprints)} keys, <redacted>)"

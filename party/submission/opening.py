@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum, unique
 
 from party.submission.body import PatientData
-from party.submission.keyring import MAX_TOKEN_LENGTH, DecryptionFailed, Keyring
+from party.submission.keyring import MAX_TOKEN_LENGTH, DecryptionFailed, Keyring, Opened
 from party.training.features import Batch, read_batch
 from party.training.records import MAX_RECORD_BYTES, Record, RecordError, decode_record
 from secagg.schema import FeatureSchema
@@ -19,11 +20,12 @@ from secagg.schema import FeatureSchema
 
 @unique
 class Fault(StrEnum):
-    """In what way a submission is refused: the codes of the audit log, too."""
+    """In what way a submission is refused."""
 
     DECRYPTION = "decryption failed"
     DATA_HASH = "data_hash"
-    RECORD = "record"
+    RECORD = "invalid record"
+    TWICE = "duplicate patient"
 
 
 class OpeningError(ValueError):
@@ -46,18 +48,28 @@ class OpeningError(ValueError):
         super().__init__(f"{place}: {problem}")
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedBatch:
+    """The rows of a submission; ``keys``: fingerprints of the keys that opened it, sorted."""
+
+    batch: Batch = field(repr=False)
+    keys: tuple[str, ...]
+
+
 def open_submission(
     patients: Sequence[PatientData], keyring: Keyring, schema: FeatureSchema
-) -> Batch:
+) -> OpenedBatch:
     """The rows of a submission in which everything is as it should be. Raises OpeningError.
 
     Each token must open, to the bytes of ``data_hash``, to a record of the very patient that is
     named beside it, which the schema can read; and no patient may stand in it twice.
     """
     records: list[Record] = []
+    keys: set[str] = set()
+    seen: set[str] = set()
     for position, patient in enumerate(patients):
-        plaintext = _decrypted(keyring, patient.encrypted_data, position, patient.name)
-        if not _has_hash(plaintext, patient.data_hash):
+        opened = _decrypted(keyring, patient.encrypted_data, position, patient.name)
+        if not _has_hash(opened.plaintext, patient.data_hash):
             raise OpeningError(
                 Fault.DATA_HASH,
                 position,
@@ -66,7 +78,7 @@ def open_submission(
                 "you encrypt, and send 64 hexadecimal digits",
                 patient.name,
             )
-        record = _record(plaintext, position, patient.name)
+        record = _record(opened.plaintext, position, patient.name)
         if record.patient_id != patient.name:
             raise OpeningError(
                 Fault.RECORD,
@@ -75,21 +87,32 @@ def open_submission(
                 "differs from the one inside the encrypted record; send the same one in both",
                 patient.name,
             )
+        if record.patient_id in seen:
+            raise OpeningError(
+                Fault.TWICE,
+                position,
+                "patient_id",
+                "the same patient stands in this batch twice; send one record per patient",
+                patient.name,
+            )
+        seen.add(record.patient_id)
+        keys.add(opened.key)
         records.append(record)
-    return _rows(records, schema)
+    return OpenedBatch(_rows(records, schema), tuple(sorted(keys)))
 
 
-def open_batch(tokens: Sequence[str], keyring: Keyring, schema: FeatureSchema) -> Batch:
+def open_batch(tokens: Sequence[str], keyring: Keyring, schema: FeatureSchema) -> OpenedBatch:
     """The rows of a submission that was accepted before. Raises OpeningError."""
-    return _rows(list(_opened(tokens, keyring)), schema)
-
-
-def _opened(tokens: Sequence[str], keyring: Keyring) -> Iterator[Record]:
+    records: list[Record] = []
+    keys: set[str] = set()
     for position, token in enumerate(tokens):
-        yield _record(_decrypted(keyring, token, position, None), position, None)
+        opened = _decrypted(keyring, token, position, None)
+        keys.add(opened.key)
+        records.append(_record(opened.plaintext, position, None))
+    return OpenedBatch(_rows(records, schema), tuple(sorted(keys)))
 
 
-def _decrypted(keyring: Keyring, token: str, position: int, patient_id: str | None) -> bytes:
+def _decrypted(keyring: Keyring, token: str, position: int, patient_id: str | None) -> Opened:
     if len(token) > MAX_TOKEN_LENGTH:
         raise OpeningError(
             Fault.RECORD,

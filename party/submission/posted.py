@@ -29,7 +29,8 @@ class Posted:
 
     number: the training round that it was posted for. digest: 32 bytes, equal for the same content
     under the same number. payload: ciphertext, as ``trainer`` reads it. patients: how many it
-    holds, 0 if that is unknown. encrypted_bytes: length of all that was encrypted.
+    holds, 0 if that is unknown. encrypted_bytes: length of all that was encrypted. keys:
+    fingerprints of the keys that opened it.
     """
 
     number: int
@@ -38,6 +39,7 @@ class Posted:
     payload: bytes = field(repr=False)
     patients: int
     encrypted_bytes: int
+    keys: tuple[str, ...] = ()
 
 
 def digest_key(journal_key: Secret) -> Secret:
@@ -52,8 +54,11 @@ def content_digest(key: Secret, kind: Kind, number: int, hashes: Sequence[bytes]
     return mac.finalize()
 
 
-def posted_records(body: SubmissionBody, key: Secret) -> Posted:
-    """``body``, which ``open_submission`` has found good; ``key`` as ``digest_key`` gives it."""
+def posted_records(body: SubmissionBody, key: Secret, keys: tuple[str, ...] = ()) -> Posted:
+    """``body``, which ``open_submission`` has found good, with the ``keys`` that opened it.
+
+    ``key``: as ``digest_key`` gives it.
+    """
     patients = body.patient_data_list
     hashes = [bytes.fromhex(patient.data_hash) for patient in patients]
     tokens = [patient.encrypted_data for patient in patients]
@@ -64,6 +69,7 @@ def posted_records(body: SubmissionBody, key: Secret) -> Posted:
         payload=msgspec.msgpack.encode(tokens),
         patients=len(patients),
         encrypted_bytes=sum(map(len, tokens)),
+        keys=keys,
     )
 
 

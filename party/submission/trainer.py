@@ -7,6 +7,8 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from party.audit.events import KeyPurpose, KeyUsed
+from party.audit.log import AuditLog
 from party.batches import BatchError
 from party.submission.keyring import Keyring
 from party.submission.opening import OpeningError, open_batch
@@ -21,10 +23,18 @@ from secagg.schema import FeatureSchema
 class Trainer:
     """Opens payloads and takes gradients. Blocking; called in the client's thread."""
 
-    def __init__(self, keyring: Keyring, schema: FeatureSchema, spec: ModelSpec) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        schema: FeatureSchema,
+        spec: ModelSpec,
+        audit: AuditLog | None = None,
+    ) -> None:
+        """``audit`` is told which keys were used."""
         self._keyring = keyring
         self._schema = schema
         self._spec = spec
+        self._audit = audit
 
     def contribution(self, kind: str, payload: bytes, model: Model) -> NDArray[np.int64]:
         """The integer vector of a payload of ``kind`` at ``model``: clipped, not noised, (d,).
@@ -37,13 +47,15 @@ class Trainer:
                 f"install the version that accepted it"
             )
         try:
-            batch = open_batch(tokens_of(payload), self._keyring, self._schema)
+            opened = open_batch(tokens_of(payload), self._keyring, self._schema)
         except OpeningError as error:
             raise BatchError(
                 f"the waiting batch cannot be opened any more: {error}. Put the key that it was "
                 f"encrypted with back into fernet_key_file and restart, or post the batch again"
             ) from None
+        if self._audit is not None:
+            self._audit.write(KeyUsed(KeyPurpose.TRAIN, " ".join(opened.keys)))
         try:
-            return contribution(batch, model, self._spec)
+            return contribution(opened.batch, model, self._spec)
         except LocalMisuse as error:
             raise BatchError(f"the waiting batch: {error}") from None

@@ -5,8 +5,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from benchmarks.heart_disease.policy import schema
-from party.submission.admission import Admission
-from party.submission.body import BodyError
+from party.submission.admission import Admission, WrongSize
 from party.submission.keyring import Keyring
 from party.submission.opening import Fault, OpeningError, open_batch
 from party.submission.posted import digest_key, tokens_of
@@ -22,9 +21,11 @@ def admission(keyring: Keyring) -> Admission:
     return Admission(keyring, schema(), 3, digest_key(Secret(b"j" * 32)))
 
 
-def test_a_good_submission_is_admitted(admission: Admission, fernet: Fernet) -> None:
+def test_a_good_submission_is_admitted(
+    admission: Admission, fernet: Fernet, keyring: Keyring
+) -> None:
     posted = admission.admit(msgspec.json.encode(body(fernet, RECORDS[:3], 7)))
-    assert (posted.number, posted.patients) == (7, 3)
+    assert (posted.number, posted.patients, posted.keys) == (7, 3, keyring.fingerprints)
 
 
 def test_one_bad_record_refuses_the_batch(admission: Admission, fernet: Fernet) -> None:
@@ -35,7 +36,7 @@ def test_one_bad_record_refuses_the_batch(admission: Admission, fernet: Fernet) 
 
 
 def test_more_patients_than_the_policy_allows(admission: Admission, fernet: Fernet) -> None:
-    with pytest.raises(BodyError, match="holds 4 patients; the policy allows 1 to 3"):
+    with pytest.raises(WrongSize, match="holds 4 patients; the policy allows 1 to 3"):
         admission.admit(msgspec.json.encode(body(fernet, RECORDS)))
 
 
@@ -46,8 +47,8 @@ def test_records_that_the_node_reads_itself_are_encrypted(
     posted = admission.admit_plain(3, plaintexts)
     assert [fernet.decrypt(token) for token in tokens_of(posted.payload)] == plaintexts
     assert posted.digest == admission.admit_plain(3, plaintexts[::-1]).digest
-    assert len(open_batch(tokens_of(posted.payload), keyring, schema())) == 2
+    assert len(open_batch(tokens_of(posted.payload), keyring, schema()).batch) == 2
     with pytest.raises(RecordError, match="record 1, diagnosis"):
         admission.admit_plain(3, [plaintexts[0], b'{"id": "x", "diagnosis": " "}'])
-    with pytest.raises(BodyError, match="holds 0 patients"):
+    with pytest.raises(WrongSize, match="holds 0 patients"):
         admission.admit_plain(3, [])

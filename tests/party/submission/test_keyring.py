@@ -22,7 +22,10 @@ def keyring(tmp_path: Path) -> Keyring:
 
 @pytest.mark.parametrize("key", [NEW, OLD])
 def test_every_key_opens(keyring: Keyring, key: bytes) -> None:
-    assert keyring.decrypt(Fernet(key).encrypt(b"record").decode()) == b"record"
+    opened = keyring.decrypt(Fernet(key).encrypt(b"record").decode())
+    assert opened.plaintext == b"record"
+    assert opened.key == keyring.fingerprints[(NEW, OLD).index(key)]
+    assert "record" not in repr(opened)
 
 
 def test_the_first_key_encrypts(keyring: Keyring) -> None:
@@ -62,13 +65,13 @@ def test_an_altered_token_does_not_open(keyring: Keyring) -> None:
 def test_the_time_of_a_token_is_not_judged(keyring: Keyring, time: int) -> None:
     token = Fernet(NEW).encrypt_at_time(b"record", time).decode()
     assert struct.unpack(">Q", base64.urlsafe_b64decode(token)[1:9]) == (time,)
-    assert keyring.decrypt(token) == b"record"
+    assert keyring.decrypt(token).plaintext == b"record"
 
 
 def test_the_longest_record_fits_its_token(keyring: Keyring) -> None:
     token = keyring.encrypt(bytes(MAX_RECORD_BYTES))
     assert len(token) == MAX_TOKEN_LENGTH
-    assert keyring.decrypt(token) == bytes(MAX_RECORD_BYTES)
+    assert keyring.decrypt(token).plaintext == bytes(MAX_RECORD_BYTES)
 
 
 def test_a_key_is_named_without_being_told(keyring: Keyring) -> None:

@@ -36,7 +36,8 @@ def test_a_submission_and_what_is_kept_of_it_are_the_same_rows(
     expected = read_batch(records, SCHEMA)
     opened = open_submission(sent, keyring, SCHEMA)
     again = open_batch([patient.encrypted_data for patient in sent], keyring, SCHEMA)
-    for batch in (opened, again):
+    assert opened.keys == again.keys == keyring.fingerprints
+    for batch in (opened.batch, again.batch):
         np.testing.assert_array_equal(batch.features, expected.features)
         np.testing.assert_array_equal(batch.classes, expected.classes)
 
@@ -44,7 +45,7 @@ def test_a_submission_and_what_is_kept_of_it_are_the_same_rows(
 def test_the_hash_may_be_in_capitals_and_an_id_a_number(fernet: Fernet, keyring: Keyring) -> None:
     given = entry(fernet, {"id": 17, "diagnosis": "x"})
     given["data_hash"] = given["data_hash"].upper()
-    assert len(open_submission(patients(given), keyring, SCHEMA)) == 1
+    assert len(open_submission(patients(given), keyring, SCHEMA).batch) == 1
 
 
 def refused(keyring: Keyring, *entries: dict[str, Any]) -> OpeningError:
@@ -77,6 +78,7 @@ def test_another_patient_than_is_named_beside_it(fernet: Fernet, keyring: Keyrin
 
 def test_the_same_patient_twice(fernet: Fernet, keyring: Keyring) -> None:
     error = refused(keyring, entry(fernet, FIRST), entry(fernet, FIRST | {"age": 46}))
+    assert error.fault is Fault.TWICE
     assert "twice" in error.problem
     assert (error.position, error.patient_id) == (1, "PATIENT_001")
 
