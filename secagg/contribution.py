@@ -1,8 +1,11 @@
-"""What one patient may contribute to a hospital's vector: fixed point, clipping, sensitivity.
+"""What one unit may contribute to a hospital's vector: fixed point, clipping, sensitivity.
+
+The unit of a policy (``noise.unit``) is a patient, or the hospital as a whole, which then is the
+only one that it brings (``max_patients`` is 1).
 
 A contribution's coordinates are the gradient with respect to every parameter, flattened in the
-declared order, then the patient count. A patient adds ``round(scale * gradient)``, clipped in L2 to
-``gradient_bound``, and ``count_weight`` to the last coordinate; so adding or removing one patient
+declared order, then the count of units. A unit adds ``round(scale * gradient)``, clipped in L2 to
+``gradient_bound``, and ``count_weight`` to the last coordinate; so adding or removing one unit
 moves the vector by at most ``sqrt(sensitivity_squared)`` in L2, exactly, in integers.
 """
 
@@ -21,8 +24,8 @@ class ContributionRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Constants of the fixed-point encoding, all positive integers.
 
     scale: units per 1.0 of gradient.
-    gradient_bound: largest L2 norm of one patient's integer gradient, in units.
-    count_weight: units that one patient adds to the count coordinate.
+    gradient_bound: largest L2 norm of one patient's (or hospital's) integer gradient, so scaled.
+    count_weight: what one patient (or hospital) adds to the count coordinate.
     max_patients: most patients of one hospital in one round; it bounds every coordinate.
 
     Raises ``ValueError`` for a value outside 1..2^40 (``max_patients``: 1..2^24).
@@ -44,12 +47,12 @@ class ContributionRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     @property
     def sensitivity_squared(self) -> int:
-        """Square of the L2 sensitivity to one patient, in units squared."""
+        """Square of the L2 sensitivity to adding or removing one patient (or hospital)."""
         return self.gradient_bound**2 + self.count_weight**2
 
     @property
     def sensitivity(self) -> int:
-        """The L2 sensitivity rounded up to an integer, in units."""
+        """That sensitivity, rounded up to an integer."""
         return isqrt(self.sensitivity_squared - 1) + 1
 
     @property

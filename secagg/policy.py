@@ -56,8 +56,9 @@ class VectorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class NoiseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The noise of one training round.
 
-    ``sensitivity``: L2 norm, in integer coordinates, by which one patient (or one hospital, see
-    ``unit``) can change x_u. ``rho_units``: zCDP cost of one released sum, in units of
+    ``unit``: what is protected, and clipped as one: a patient's record, or all that a hospital
+    brings to a round. ``sensitivity``: L2 norm, in integer coordinates, by which adding or removing
+    one unit can change x_u. ``rho_units``: zCDP cost of one released sum, in units of
     ``secagg.privacy.accounting.RHO_UNIT``. ``delta``: the delta at which epsilon is reported, a
     decimal string.
     """
@@ -236,8 +237,13 @@ def _check_model(policy: Policy, model: ModelSpec) -> None:
             f"vector.max_value >= {rule.coordinate_bound}, max_patients times the clipping bound",
         ),
         (
+            policy.noise.unit == "patient" or rule.max_patients == 1,
+            "max_patients = 1 if noise.unit is the hospital, which brings one clipped vector",
+        ),
+        (
             policy.noise.mode == "none" or policy.noise.sensitivity**2 >= rule.sensitivity_squared,
-            f"noise.sensitivity squared >= {rule.sensitivity_squared}, one patient's contribution",
+            f"noise.sensitivity squared >= {rule.sensitivity_squared}, one {policy.noise.unit}'s "
+            f"contribution",
         ),
     )
     for holds, statement in bounds:

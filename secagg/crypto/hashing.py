@@ -53,6 +53,8 @@ class Label(StrEnum):
     SUBMISSION_KEY = "secagg/1/submission key"
     SUBMISSION = "secagg/1/submission"
     EHR_KEY = "secagg/1/EHR key"
+    UPDATE_KEY = "secagg/1/update key"
+    UPDATE = "secagg/1/update"
     TRANSCRIPT = "secagg/1/transcript"
     SEEDED_RANDOMNESS = "secagg/1/seeded randomness"
     SEEDED_RANDOMNESS_FORK = "secagg/1/seeded randomness fork"

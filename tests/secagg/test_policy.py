@@ -173,6 +173,24 @@ def test_a_vector_or_a_noise_that_is_not_the_models_is_refused(
         with_model(**arguments)
 
 
+def test_a_hospital_that_is_the_unit_brings_one_vector() -> None:
+    """It is clipped as one: a sum over its patients would have a larger sensitivity."""
+    noise = NoiseSpec(unit="hospital")
+    with pytest.raises(DecodeError, match=r"max_patients = 1 if noise\.unit is the hospital"):
+        with_model(noise)
+    rule = msgspec.structs.replace(SPEC.contribution, max_patients=1)
+    single = msgspec.structs.replace(SPEC, contribution=rule)
+    policy = checked(changed(with_model(), model=single, noise=noise))
+    assert load(policy.canonical()).noise.unit == "hospital"
+    with pytest.raises(DecodeError, match="one hospital's contribution"):
+        checked(
+            changed(
+                policy,
+                noise=NoiseSpec(unit="hospital", mode="local", sensitivity=65, rho_units=10**6),
+            )
+        )
+
+
 # --- single fields -------------------------------------------------------------------------------
 
 
