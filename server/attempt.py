@@ -7,7 +7,7 @@ are this module's. What a crash must not undo is recorded before it is sent (ADR
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from typing import Any, Final, Protocol, TypeAlias, final
@@ -25,6 +25,9 @@ from secagg.rounds.r3_consistency_check import Checking
 from secagg.rounds.r4_unmasking import Unmasked, Unmasking
 from secagg.rounds.r5_certification import Certifying, Concluded, publish_sum
 from secagg.rounds.session import ServerSession
+from secagg.transcript.evidence import Evidence
+from secagg.transcript.record import Transcript
+from secagg.transcript.recording import aborted, published
 from secagg.wire.messages import (
     AttemptAborted,
     Certificate,
@@ -66,12 +69,16 @@ class Audience(Protocol):
 class Records(Protocol):
     """Where an attempt's results become durable."""
 
-    async def publish(self, certifying: Certifying) -> None:
-        """Store a sum; it is sent after that."""
+    async def publish(self, certifying: Certifying, transcript: Transcript) -> None:
+        """Store a sum, and how it came about; it is sent after that."""
         ...
 
     async def conclude(self, certificate: Certificate, total: NDArray[np.int64]) -> None:
         """Store a certificate and the model it certifies; parties are told after that."""
+        ...
+
+    async def fail(self, transcript: Transcript) -> None:
+        """Store the record of an attempt that has ended without a sum."""
         ...
 
 
@@ -148,6 +155,9 @@ class RunningAttempt:
         #: The connections that are known here, and whether their client is in this session.
         self._inside = {u: u in step.recipients for u in audience.present()}
         self._released = False
+        #: Where it stood when it was aborted.
+        self._aborted_in: ServerState | None = None
+        self._over = False
         self._excused: set[int] = set()
         self._ended_by: str | None = None
         self._writing = 0
@@ -221,12 +231,16 @@ class RunningAttempt:
             self._send(self._first)
             while (outcome := self._ending()) is None:
                 await self._advance()
+            self._over = True
+            if isinstance(outcome, Failed):
+                await self._record_failure(outcome.reason)
             return outcome
         finally:
             self._inbox.close()
             with trio.CancelScope(shield=True):
                 await self._writers_done()
-                await self._offload(self._spool.close)
+                if not self._evidence_needed():
+                    await self._offload(self._spool.close)
 
     def _ending(self) -> Outcome | None:
         state = self._session.state
@@ -300,8 +314,23 @@ class RunningAttempt:
         if self._ended_by is not None:
             return
         if isinstance(step.state, Certifying):
-            await self._records.publish(step.state)
+            transcript = published(state, step.state.published, total)
+            evidence = Evidence(transcript, self._spool.packed)
+            step = replace(step, state=replace(step.state, evidence=evidence))
+            await self._records.publish(step.state, transcript)
         await self._move(partial(self._session.advance, step))
+
+    async def _record_failure(self, reason: str) -> None:
+        """Store how far the attempt got; one whose sum is published has its record already."""
+        last = self._aborted_in or self._session.state
+        if not isinstance(last, Certifying):
+            await self._records.fail(aborted(last, reason))
+
+    def _evidence_needed(self) -> bool:
+        """Whether the masked inputs must outlive this process: a restarted one sends them again."""
+        state = self._session.state
+        recompute = state.policy.verification == "recompute"
+        return recompute and isinstance(state, Certifying) and not self._over
 
     async def _move(self, step: Callable[[], frozenset[int]]) -> None:
         """Let the session make a step; then do what entering its new state asks for."""
@@ -314,6 +343,7 @@ class RunningAttempt:
         self._log.info("stage", stage=type(state).__name__)
         match before, state:
             case (_, Aborted(reason=reason)):
+                self._aborted_in = before
                 self._released = isinstance(before, _RELEASED)
                 self._dismiss(recipients, reason)
                 return

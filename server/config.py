@@ -64,6 +64,16 @@ class Timing(_Section):
     max_attempts: Annotated[int, Field(ge=1, le=1000)] = 3
 
 
+class Retention(_Section):
+    """What is kept of a certified attempt beyond its transcript.
+
+    ``masked_inputs``: those of its survivors, from which a reviewer can recompute the sum, and
+    nothing else. They take as much space as n models, every round.
+    """
+
+    masked_inputs: bool = False
+
+
 class Config(BaseSettings):
     """All of server.toml."""
 
@@ -77,6 +87,7 @@ class Config(BaseSettings):
     identity: Identity
     listen: Listen = Field(default_factory=Listen)
     timing: Timing = Field(default_factory=Timing)
+    retention: Retention = Field(default_factory=Retention)
 
     @classmethod
     def settings_customise_sources(

@@ -6,7 +6,7 @@ writes it. What changes among the parties wakes the first one up.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from trio.abc import Stream
 
 from secagg.checks import Check
-from secagg.context import attempt_of
+from secagg.context import Attempt, attempt_of
 from secagg.crypto.randomness import Randomness
 from secagg.crypto.signatures import IdentityKey
 from secagg.errors import DecodeError, PeerViolation
@@ -28,6 +28,8 @@ from secagg.policy import Policy
 from secagg.rounds.machine import ServerState, ServerStep, require
 from secagg.rounds.r0_advertise_keys import announce
 from secagg.rounds.r5_certification import Certifying
+from secagg.transcript.evidence import Evidence, in_pieces
+from secagg.transcript.record import Transcript
 from secagg.wire.messages import (
     Abandonment,
     AbandonmentNotice,
@@ -43,10 +45,12 @@ from secagg.wire.messages import (
     ModelStart,
     Ready,
     Refusal,
+    TranscriptRequest,
     UnmaskingAnswer,
     Wire,
 )
 from server.abandoning import Abandoning
+from server.archive import Archive
 from server.attempt import Certified, Failed, Offload, RunningAttempt
 from server.chain import Chain
 from server.config import Timing
@@ -70,7 +74,10 @@ _log = structlog.get_logger("secagg.server")
 
 @final
 class Coordinator:
-    """``spools``: an empty directory for masked inputs. ``offload`` runs blocking work."""
+    """``spools``: a directory for masked inputs, empty but for those of a published sum.
+
+    ``offload`` runs blocking work.
+    """
 
     def __init__(
         self,
@@ -80,6 +87,7 @@ class Coordinator:
         store: Store,
         chain: Chain,
         spools: Path,
+        archive: Archive,
         timing: Timing,
         randomness: Randomness,
         offload: Offload = trio.to_thread.run_sync,
@@ -89,6 +97,7 @@ class Coordinator:
         self._store = store
         self._chain = chain
         self._spools = spools
+        self._archive = archive
         self._timing = timing
         self._randomness = randomness
         self._offload = offload
@@ -116,7 +125,9 @@ class Coordinator:
                 total=total,
             )
             _log.info("certification resumed", round=published.round, attempt=published.attempt)
-            await self._conduct(ServerStep(certifying))
+            spool = await self._offload(partial(self._spool, facts, resumed=True))
+            evidence = await self._offload(self._evidence, facts, spool)
+            await self._conduct(ServerStep(replace(certifying, evidence=evidence)), spool)
         while True:
             match self._decide():
                 case Open() as plan:
@@ -159,12 +170,19 @@ class Coordinator:
             attempt=plan.attempt,
             invited=[self._policy.name(u) for u in sorted(plan.invited)],
         )
-        await self._conduct(step)
+        await self._conduct(step, await self._offload(self._spool, step.state.attempt))
 
-    async def _conduct(self, step: ServerStep[ServerState]) -> None:
+    def _spool(self, facts: Attempt, *, resumed: bool = False) -> Spool:
+        return Spool(self._spools / facts.session.hex(), self._policy, resumed=resumed)
+
+    def _evidence(self, facts: Attempt, spool: Spool) -> Iterable[Wire]:
+        """What supports a sum that another process has published."""
+        transcript = self._archive.of_attempt(facts.round, facts.attempt)
+        return () if transcript is None else Evidence(transcript, spool.packed)
+
+    async def _conduct(self, step: ServerStep[ServerState], spool: Spool) -> None:
         """Run one attempt to its end, and draw the conclusions."""
         facts = step.state.attempt
-        spool = await self._offload(Spool, self._spools / facts.session.hex(), self._policy)
         self._attempt = RunningAttempt(
             step,
             spool=spool,
@@ -205,9 +223,10 @@ class Coordinator:
 
     # --- what closes a round ---------------------------------------------------------------------
 
-    async def publish(self, certifying: Certifying) -> None:
-        """Store a sum, which is sent after that."""
+    async def publish(self, certifying: Certifying, transcript: Transcript) -> None:
+        """Store a sum and its transcript; the sum is sent after that."""
         published = certifying.published
+        await self._offload(self._archive.record, transcript)
         await self._offload(self._store.record_sum, certifying.attempt, published, certifying.total)
         _log.info(
             "sum published",
@@ -220,9 +239,20 @@ class Coordinator:
         """Store a round's certificate, of which parties are told after that."""
         async with self._closing:
             if self._chain.is_newer(certificate):
+                await self._offload(self._keep, certificate)
                 await self._offload(self._chain.conclude, certificate, total)
                 self._round_closed()
         self._request_model()
+
+    def _keep(self, certificate: Certificate) -> None:
+        self._archive.certify(certificate)
+        spool = self._spools / attempt_of(certificate).session.hex()
+        if spool.exists():
+            self._archive.keep_masked_inputs(certificate.round, certificate.attempt, spool)
+
+    async def fail(self, transcript: Transcript) -> None:
+        """Store the record of an attempt without a sum."""
+        await self._offload(self._archive.record, transcript)
 
     async def _adopt(self, peer: Peer, certificate: Certificate) -> None:
         """Take up a certificate that a party has shown; tell everybody who is here."""
@@ -387,6 +417,9 @@ class Coordinator:
                 self._moved()
             case ModelRequest(wanted):
                 peer.post(partial(self._chain.serve, wanted))
+            case TranscriptRequest(number):
+                data = await self._offload(self._archive.of_round, number)
+                peer.post(partial(in_pieces, number, data or b""))
             case ModelStart() | ModelChunk():
                 await self._model_arrives(peer, message)
             case AbandonmentShare():
@@ -473,5 +506,6 @@ class Coordinator:
         self._wake()
 
     def _wake(self) -> None:
+        self._peers.tell_gathered(self._current_view().ready())
         self._changed.set()
         self._changed = trio.Event()

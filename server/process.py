@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 from pathlib import Path
 from typing import Final
@@ -19,15 +18,19 @@ from secagg.errors import DecodeError
 from secagg.model import ModelSpec
 from secagg.policy import Policy
 from server import state_dir
+from server.archive import Archive
 from server.chain import Chain
 from server.config import Config
 from server.coordinator import Coordinator
 from server.identity import identity
+from server.spool import swept
 from server.store import Store
 from server.tls import encrypted, tls_context
 
 DATABASE: Final = "server.sqlite3"
 SPOOLS: Final = "spool"
+TRANSCRIPTS: Final = "transcripts"
+MASKED_INPUTS: Final = "masked-inputs"
 
 _log = structlog.get_logger("secagg.server")
 
@@ -43,12 +46,17 @@ async def run(config: Config) -> None:
     with state_dir.held(config.state_dir) as directory, trio.CancelScope() as running:
         store = Store(directory / DATABASE)
         try:
+            pending = store.pending_sum()
             coordinator = Coordinator(
                 policy=policy,
                 identity=signing_key,
                 store=store,
                 chain=_chain(policy, spec, store, directory),
-                spools=_emptied(directory / SPOOLS),
+                spools=swept(directory / SPOOLS, pending[0].session if pending else None),
+                archive=Archive(
+                    directory / TRANSCRIPTS,
+                    directory / MASKED_INPUTS if config.retention.masked_inputs else None,
+                ),
                 timing=config.timing,
                 randomness=SystemRandomness(),
             )
@@ -137,10 +145,3 @@ def _chain(policy: Policy, spec: ModelSpec, store: Store, directory: Path) -> Ch
             ExitCode.USAGE,
         )
     return chain
-
-
-def _emptied(directory: Path) -> Path:
-    """No attempt survives the process with its masked inputs: what is left of them goes."""
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(mode=0o700)
-    return directory

@@ -17,7 +17,7 @@ from secagg.errors import PeerViolation
 from secagg.policy import Policy
 from secagg.vector.packing import packed_size, unpack
 from secagg.vector.ring import Words
-from secagg.vector.stream import StreamError, VectorReceiver, slices
+from secagg.vector.stream import CHUNK, StreamError, VectorReceiver, slices
 from secagg.wire.messages import VectorChunk
 
 
@@ -48,10 +48,13 @@ class Spool:
     time.
     """
 
-    def __init__(self, directory: Path, policy: Policy) -> None:
-        """Make ``directory`` (mode 0700), which must not exist."""
-        directory.mkdir(mode=0o700, parents=True)
-        self._directory = directory
+    def __init__(self, directory: Path, policy: Policy, *, resumed: bool = False) -> None:
+        """Make ``directory`` (mode 0700), which must not exist.
+
+        ``resumed``: it is there, with the finished masked inputs of U3.
+        """
+        directory.mkdir(mode=0o700, parents=True, exist_ok=resumed)
+        self.directory = directory
         self._policy = policy
         self._ring, self._dimension = policy.ring, policy.vector.dimension
         self._incoming: dict[int, _Incoming] = {}
@@ -92,17 +95,36 @@ class Spool:
 
     def chunks(self, u: int) -> Iterator[tuple[int, Words]]:
         """(start, words) of client ``u``'s finished masked input, in order."""
-        with self._path(u).open("rb") as file:
+        for start, data in self.packed(u):
+            count = min(CHUNK, self._dimension - start)
+            yield start, unpack(data, self._ring.bits, count)
+
+    def packed(self, u: int) -> Iterator[tuple[int, bytes]]:
+        """(start, packed bytes) of each chunk of client ``u``'s finished masked input, in order."""
+        try:
+            file = self._path(u).open("rb")
+        except FileNotFoundError:
+            return  # the round has been certified meanwhile: who still reads learns that next
+        with file:
             for where in slices(self._dimension):
-                count = where.stop - where.start
-                data = file.read(packed_size(count, self._ring.bits))
-                yield where.start, unpack(data, self._ring.bits, count)
+                yield where.start, file.read(packed_size(where.stop - where.start, self._ring.bits))
 
     def close(self) -> None:
         """Delete everything."""
         for incoming in self._incoming.values():
             incoming.file.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def _path(self, u: int) -> Path:
-        return self._directory / str(u)
+        return self.directory / str(u)
+
+
+def swept(directory: Path, kept: bytes | None) -> Path:
+    """``directory`` for the spools of a new process: what earlier ones have left there goes, but
+    for the masked inputs of session ``kept``, whose sum is published and not certified yet.
+    """
+    directory.mkdir(mode=0o700, exist_ok=True)
+    for spool in directory.iterdir():
+        if kept is None or spool.name != kept.hex():
+            shutil.rmtree(spool, ignore_errors=True)
+    return directory

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -48,6 +48,7 @@ from secagg.rounds.r5_certification import (
     sign_sum,
 )
 from secagg.rounds.session import ClientSession
+from secagg.transcript.evidence import EvidenceIntake
 from secagg.vector.stream import VectorReceiver
 from secagg.wire.codec import decode_from_server, encode
 from secagg.wire.framing import FrameReader, frame
@@ -61,19 +62,25 @@ from secagg.wire.messages import (
     Certificate,
     CertificateNotice,
     Challenge,
+    GatheringNotice,
     Hello,
+    MaskedInputChunk,
     ModelChunk,
     ModelRequest,
     ModelStart,
     Ready,
     Refusal,
     SumAnnouncement,
+    TranscriptChunk,
+    TranscriptStart,
     VectorChunk,
     Wire,
 )
+from server.archive import Archive
 from server.chain import Chain
 from server.config import Timing
 from server.coordinator import Coordinator
+from server.spool import swept
 from server.store import Store
 
 SPEC = ModelSpec(
@@ -90,7 +97,9 @@ async def inline(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
 
 
-def policy_of(n: int, noise: NoiseSpec) -> tuple[Policy, dict[int, IdentityKey]]:
+def policy_of(
+    n: int, noise: NoiseSpec, verification: Literal["published", "recompute"] = "published"
+) -> tuple[Policy, dict[int, IdentityKey]]:
     """A policy of n hospitals with c = 1 and its identity keys; 0 is the server's."""
     keys = {u: IdentityKey(Secret(bytes([u + 1]) * 32)) for u in range(n + 1)}
     t = (n + 1) // 2 + 1
@@ -106,6 +115,7 @@ def policy_of(n: int, noise: NoiseSpec) -> tuple[Policy, dict[int, IdentityKey]]
         ),
         noise=noise,
         model=SPEC,
+        verification=verification,
     )
     return checked(policy), keys
 
@@ -138,6 +148,7 @@ class Party:
     promised: ModelStart | None = None
     pieces: bytearray = field(default_factory=bytearray)
     told: tuple[int, int] | None = None
+    evidence: EvidenceIntake | None = None
 
     @property
     def u(self) -> int:
@@ -219,7 +230,12 @@ class Party:
             case SumAnnouncement():
                 self.announced, self.chunks = message, []
                 policy = self.hospital.policy
+                self.evidence = EvidenceIntake(policy, message.published)
                 self.receiver = VectorReceiver(Label.SUM, policy.ring, policy.vector.dimension)
+                return ()
+            case TranscriptStart() | TranscriptChunk() | MaskedInputChunk():
+                if self.evidence is not None:
+                    self.evidence.receive(message)
                 return ()
             case VectorChunk():
                 return self._sum_chunk(message)
@@ -253,7 +269,7 @@ class Party:
                 if isinstance(state, ClientState) and state.attempt.session == session:
                     self.session = None
                 return ()
-            case Refusal():
+            case Refusal() | GatheringNotice():
                 return ()
             case _:
                 if self.session is None:
@@ -269,12 +285,14 @@ class Party:
             return ()
         total = self.hospital.policy.ring.decode(np.concatenate(self.chunks))
         self.candidate = apply(self.model, total, SPEC)
+        demanded = self.hospital.policy.verification == "recompute"
         step = sign_sum(
             self.hospital,
             SumReceived(self.announced, total),
             standing=self.standing,
             base_model_hash=model_hash(self.model),
             next_model_hash=lambda total: model_hash(apply(self.model, total, SPEC)),
+            recomputed=self.evidence.recomputed() if self.evidence and demanded else None,
         )
         self.session = ClientSession(step.state)
         self._journal(step.durable)
@@ -334,8 +352,10 @@ class Line:
         return decode_from_server(self.frames.popleft())
 
     async def expect(self, kind: type[Any]) -> Any:
-        """The next message, which must be of this type."""
+        """The next message, which must be of this type; notices of no consequence aside."""
         message = await self.receive()
+        while isinstance(message, GatheringNotice) and kind is not GatheringNotice:
+            message = await self.receive()
         assert isinstance(message, kind), message
         return message
 
@@ -373,18 +393,21 @@ class World:
     n: int = 4
     noise: NoiseSpec = NOISE
     timing: Timing = field(default_factory=Timing)
+    verification: Literal["published", "recompute"] = "published"
+    masked_inputs: bool = False
     policy: Policy = field(init=False)
     keys: dict[int, IdentityKey] = field(init=False)
     parties: dict[int, Party] = field(init=False)
     coordinator: Coordinator = field(init=False)
     store: Store = field(init=False)
+    archive: Archive = field(init=False)
     chain: Chain = field(init=False)
     scope: trio.CancelScope = field(init=False)
     lines: dict[int, Line] = field(default_factory=dict)
     starts: int = 0
 
     def __post_init__(self) -> None:
-        self.policy, self.keys = policy_of(self.n, self.noise)
+        self.policy, self.keys = policy_of(self.n, self.noise, self.verification)
         places = np.arange(SPEC.dimension, dtype=np.int64)
         self.parties = {
             u: Party(
@@ -398,16 +421,18 @@ class World:
     async def start(self, database: str = "server.sqlite3") -> None:
         """A new server process over ``database``."""
         self.starts += 1
-        spools = self.directory / f"spool-{self.starts}"
-        spools.mkdir()
         self.store = Store(self.directory / database)
+        pending = self.store.pending_sum()
+        kept = self.directory / "masked-inputs" if self.masked_inputs else None
+        self.archive = Archive(self.directory / "transcripts", kept)
         self.chain = Chain(self.policy, SPEC, self.store)
         self.coordinator = Coordinator(
             policy=self.policy,
             identity=self.keys[0],
             store=self.store,
             chain=self.chain,
-            spools=spools,
+            spools=swept(self.directory / "spool", pending[0].session if pending else None),
+            archive=self.archive,
             timing=self.timing,
             randomness=SeededRandomness(b"server" + u64(self.starts)),
             offload=inline,
