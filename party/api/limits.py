@@ -41,8 +41,7 @@ class BodyLimit:
         headers = Headers(scope=scope)
         announced = int(headers.get("content-length", "0"))
         if announced > self._max_bytes:
-            if "expect" not in headers:  # else the client waits for our word before it sends
-                await self._drop(receive)
+            await self._drop(receive)
             await problem(413, self._too_large())(scope, receive, send)
             return
         await self._app(scope, self._limited(receive), send)
