@@ -14,7 +14,6 @@ from sqlalchemy import (
     Column,
     Connection,
     Engine,
-    Integer,
     LargeBinary,
     Table,
     func,
@@ -23,7 +22,7 @@ from sqlalchemy import (
 )
 
 from party.append_only import append_only
-from party.database import METADATA, reading
+from party.database import METADATA, WholeNumber, reading
 from secagg.context import Attempt
 from secagg.policy import Policy
 from secagg.privacy.accounting import rho_units
@@ -33,13 +32,13 @@ CHARGES: Final = append_only(
     Table(
         "charges",
         METADATA,
-        Column("id", Integer, primary_key=True),
+        Column("id", WholeNumber, primary_key=True),
         Column("session", LargeBinary, nullable=False, unique=True),
-        Column("round", Integer, nullable=False),
-        Column("attempt", Integer, nullable=False),
-        Column("rho_sum", Integer, nullable=False),
-        Column("rho_own", Integer, nullable=False),
-        Column("samples", Integer, nullable=False),
+        Column("round", WholeNumber, nullable=False),
+        Column("attempt", WholeNumber, nullable=False),
+        Column("rho_sum", WholeNumber, nullable=False),
+        Column("rho_own", WholeNumber, nullable=False),
+        Column("samples", WholeNumber, nullable=False),
     )
 )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import URL, delete, update
 from sqlalchemy.exc import IntegrityError
 
 from party.database import open_database
@@ -41,9 +42,10 @@ def charge(ledger: Ledger, number: int, which: int = 1) -> None:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    engine = open_database(tmp_path / "ledger.sqlite3")
-    return Ledger(engine, COST, epsilon_for(ALLOWED), DELTA)
+def ledger(place: Path | URL) -> Iterator[Ledger]:
+    engine = open_database(place)
+    yield Ledger(engine, COST, epsilon_for(ALLOWED), DELTA)
+    engine.dispose()
 
 
 def test_charges_add_up_until_the_budget_is_spent(ledger: Ledger) -> None:
@@ -72,10 +74,10 @@ def test_one_attempt_is_charged_once(ledger: Ledger) -> None:
         charge(ledger, 1)
 
 
-def test_charges_survive_and_cannot_be_changed(ledger: Ledger, tmp_path: Path) -> None:
+def test_charges_survive_and_cannot_be_changed(ledger: Ledger, place: Path | URL) -> None:
     charge(ledger, 1)
     ledger.engine.dispose()
-    again = Ledger(open_database(tmp_path / "ledger.sqlite3"), COST, Fraction(1), DELTA)
+    again = Ledger(open_database(place), COST, Fraction(1), DELTA)
     assert again.budget().spent == COST.sum
     for statement in (update(CHARGES).values(rho_sum=0), delete(CHARGES)):
         with (
@@ -84,6 +86,7 @@ def test_charges_survive_and_cannot_be_changed(ledger: Ledger, tmp_path: Path) -
         ):
             connection.execute(statement)
     assert again.budget().spent == COST.sum
+    again.engine.dispose()
 
 
 def test_a_refused_step_leaves_no_trace(ledger: Ledger) -> None:
@@ -121,21 +124,24 @@ SPENDER = """
 import sys
 from fractions import Fraction
 from pathlib import Path
+from sqlalchemy import make_url
 from party.database import open_database
 from party.ledger import Cost, Ledger
 from secagg.context import Attempt
 from secagg.privacy.budget import BudgetExceeded, Charge
 
-path, worker, epsilon = Path(sys.argv[1]), int(sys.argv[2]), Fraction(sys.argv[3])
+kind, place, worker, epsilon = sys.argv[1:]
 cost = Cost(Charge(10**6, 24), Charge(4 * 10**6, 24))
-ledger = Ledger(open_database(path), cost, epsilon, Fraction("0.001"))
+engine = open_database(Path(place) if kind == "file" else make_url(place))
+ledger = Ledger(engine, cost, Fraction(epsilon), Fraction("0.001"))
 granted = 0
+print("ready", flush=True)
 sys.stdin.readline()
 for number in range(25):
     try:
         with ledger.engine.begin() as connection:
             ledger.charge(
-                connection, Attempt(bytes(32), 100 * worker + number, 1, bytes(32), bytes(32))
+                connection, Attempt(bytes(32), 100 * int(worker) + number, 1, bytes(32), bytes(32))
             )
     except BudgetExceeded:
         continue
@@ -144,18 +150,22 @@ print(granted)
 """
 
 
-def test_processes_together_never_overspend(ledger: Ledger, tmp_path: Path) -> None:
-    path, epsilon = str(tmp_path / "ledger.sqlite3"), str(epsilon_for(ALLOWED))
+def test_processes_together_never_overspend(ledger: Ledger, place: Path | URL) -> None:
+    """100 concurrent charges from 4 processes against a budget that allows 10: 10 are granted."""
+    named = ("file", str(place)) if isinstance(place, Path) else ("url", str(place))
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", SPENDER, path, str(worker), epsilon],
+            [sys.executable, "-c", SPENDER, *named, str(worker), str(epsilon_for(ALLOWED))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         for worker in range(4)
     ]
-    for worker in workers:  # all are let go before any is awaited
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:  # all have the database open before any begins
         assert worker.stdin is not None
         worker.stdin.write("go\n")
         worker.stdin.flush()
@@ -163,6 +173,7 @@ def test_processes_together_never_overspend(ledger: Ledger, tmp_path: Path) -> N
     assert [worker.returncode for worker in workers] == [0, 0, 0, 0]
     assert sum(granted) == ALLOWED
     assert ledger.budget().affordable(COST.sum) == 0
+    assert ledger.budget().spent.rho == ALLOWED * COST.sum.rho
 
 
 def test_the_cost_is_that_of_the_policys_mechanism(consortium: Consortium) -> None:

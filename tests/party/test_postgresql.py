@@ -1,0 +1,147 @@
+"""A PostgreSQL database keeps what SQLite's file promises."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import URL, Engine, inspect, text
+from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
+
+from party.database import METADATA, claimed, empty_log, open_database, reading
+from party.postgresql import postgresql_engine
+from secagg.cli import CommandError
+from tests.party.postgresql_server import Server
+
+ONE_CHARGE = text(
+    "INSERT INTO charges (session, round, attempt, rho_sum, rho_own, samples)"
+    " VALUES (:session, 1, 1, 1, 5000000000, 1)"
+)
+COUNT = text("SELECT count(*) FROM charges")
+
+
+@pytest.fixture
+def url(postgresql: Server) -> URL:
+    return postgresql.empty()
+
+
+@pytest.fixture
+def engine(url: URL) -> Iterator[Engine]:
+    made = open_database(url)
+    yield made
+    made.dispose()
+
+
+def test_all_tables_are_made_and_opened_again(engine: Engine, url: URL) -> None:
+    with engine.begin() as connection:
+        connection.execute(ONE_CHARGE, {"session": b"s"})
+    again = open_database(url)
+    assert set(inspect(again).get_table_names()) == set(METADATA.tables)
+    with reading(again).connect() as connection:
+        assert connection.execute(COUNT).scalar_one() == 1
+    again.dispose()
+
+
+def test_every_connection_waits_for_the_disk(engine: Engine, url: URL, postgresql: Server) -> None:
+    """Whatever the server's own default is."""
+    postgresql.execute(f"ALTER DATABASE {url.database} SET synchronous_commit = off")
+    again = open_database(url)
+    for opened in (engine, again):
+        with reading(opened).connect() as first, opened.begin() as second:
+            for connection in (first, second):
+                assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
+    again.dispose()
+
+
+def test_writers_take_turns_and_readers_do_not_wait(engine: Engine, url: URL) -> None:
+    impatient = postgresql_engine(url, "reading", busy_seconds=1)
+    with engine.begin() as writer:
+        writer.execute(ONE_CHARGE, {"session": b"s"})
+        with reading(impatient).connect() as reader:
+            assert reader.execute(COUNT).scalar_one() == 0
+        with pytest.raises(OperationalError, match="lock timeout"):
+            impatient.begin().__enter__()
+    with impatient.begin() as writer:
+        assert writer.execute(COUNT).scalar_one() == 1
+    impatient.dispose()
+
+
+def test_a_writer_that_fails_lets_the_next_one_in(engine: Engine) -> None:
+    def fail() -> None:
+        with engine.begin() as connection:
+            connection.execute(ONE_CHARGE, {"session": b"s"})
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with engine.begin() as connection:
+        assert connection.execute(COUNT).scalar_one() == 0
+
+
+def test_reading_sees_one_snapshot_and_cannot_write(engine: Engine) -> None:
+    with reading(engine).connect() as snapshot:
+        assert snapshot.execute(COUNT).scalar_one() == 0
+        with engine.begin() as writer:
+            writer.execute(ONE_CHARGE, {"session": b"s"})
+        assert snapshot.execute(COUNT).scalar_one() == 0
+        with pytest.raises(InternalError, match="read-only"):
+            snapshot.execute(ONE_CHARGE, {"session": b"t"})
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE charges SET rho_sum = 0", "DELETE FROM charges", "TRUNCATE charges"],
+)
+def test_what_is_append_only_stays(engine: Engine, statement: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(ONE_CHARGE, {"session": b"s"})
+    with (
+        pytest.raises(IntegrityError, match="charges is append-only"),
+        engine.begin() as connection,
+    ):
+        connection.execute(text(statement))
+    with reading(engine).connect() as connection:
+        assert connection.execute(COUNT).scalar_one() == 1
+
+
+def test_there_is_no_log_to_empty(engine: Engine) -> None:
+    empty_log(engine)
+    with reading(engine).connect() as connection:
+        assert connection.execute(COUNT).scalar_one() == 0
+
+
+def test_one_node_at_a_time_has_the_database(engine: Engine, url: URL) -> None:
+    other = open_database(url)
+    with claimed(engine):
+        with pytest.raises(CommandError, match="Another node is running"), claimed(other):
+            pass
+        with other.begin() as connection:  # which is for nodes: others may still charge and read
+            connection.execute(ONE_CHARGE, {"session": b"s"})
+    with claimed(other):
+        pass
+    other.dispose()
+
+
+def test_a_server_that_does_not_wait_for_its_disk_is_refused(
+    engine: Engine, url: URL, postgresql: Server
+) -> None:
+    postgresql.execute("ALTER SYSTEM SET fsync = off")
+    postgresql.reload("fsync", "off")
+    with pytest.raises(CommandError, match="fsync = on"):
+        open_database(url)
+    postgresql.execute("ALTER SYSTEM RESET fsync")
+    postgresql.reload("fsync", "on")
+    open_database(url).dispose()
+
+
+def test_a_server_that_is_not_there_is_named(url: URL) -> None:
+    nowhere = url.update_query_dict({"host": "/nonexistent"})
+    with pytest.raises(OperationalError, match="nonexistent"):
+        open_database(nowhere)
+
+
+def test_a_missing_driver_is_named(url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(CommandError, match=r"secagg\[postgresql\]"):
+        open_database(url)
