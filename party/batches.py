@@ -1,13 +1,13 @@
 """Where the node's contributions come from.
 
 A *batch* is a set of patients' records that may enter one training round. The node asks its source
-only two things: for which round a batch waits, and for the vector that it contributes to a given
-model. Whoever makes the batches (a file, an EHR that posts them, a schedule) is a source.
+for which round a batch waits, and takes the vector that it contributes to a given model. Whoever
+keeps the batches (a file, the queue of what an EHR has posted) is a source.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, final
 
@@ -30,6 +30,10 @@ class BatchError(Exception):
     """A batch cannot be used. The text says why and how to mend it, and quotes no record."""
 
 
+class SetAside(BatchError):
+    """One batch cannot be used; its source keeps it, and goes on with the others meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far the consortium is, as this node knows it.
@@ -42,6 +46,17 @@ class Progress:
     updates: int
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What enters an attempt. ``number``: the round from which on it counts. ``vector``: clipped,
+    not noised, int64 (d,). ``batch``: the id of the queued submission, None for a standing batch.
+    """
+
+    number: int
+    vector: NDArray[np.int64] = field(repr=False)
+    batch: int | None = None
+
+
 class BatchSource(Protocol):
     """A source of batches. Blocking methods are called in a worker thread, one call at a time."""
 
@@ -52,15 +67,22 @@ class BatchSource(Protocol):
         """
         ...
 
-    def contribution(self, progress: Progress, model: Model) -> NDArray[np.int64]:
-        """The waiting batch's integer vector for ``model``: clipped, not noised, int64 (d,).
+    def take(self, number: int, progress: Progress, model: Model) -> Taken:
+        """The batch that counts for training round ``number``, as its contribution to ``model``.
 
-        Records are read, mapped, used and dropped before this returns. Raises BatchError.
+        Records are read, mapped, used and dropped before this returns. The batch goes on waiting:
+        what becomes of it depends on the attempt. Raises BatchError.
         """
         ...
 
+    def batch_in(self, session: bytes) -> int | None:
+        """The id of the batch that entered this session, if the source gives its batches ids."""
+        ...
+
     async def changed(self) -> None:
-        """Return when ``waiting`` may have a new answer, beyond what follows from progress."""
+        """Return when ``waiting`` may have a new answer, beyond what follows from progress and
+        from what the node itself was asked to do.
+        """
         ...
 
 
@@ -81,12 +103,17 @@ class StandingFile:
         """The next round, while the model has had fewer updates than wanted."""
         return progress.closed + 1 if progress.updates < self._rounds else None
 
-    def contribution(self, progress: Progress, model: Model) -> NDArray[np.int64]:
+    def take(self, number: int, progress: Progress, model: Model) -> Taken:
         """Read the file and take the gradient at ``model``. Raises BatchError."""
         try:
-            return contribution(read_file(self._path, self._schema), model, self._spec)
+            vector = contribution(read_file(self._path, self._schema), model, self._spec)
         except LocalMisuse as error:
             raise BatchError(f"{self._path.name}: {error}") from None
+        return Taken(progress.closed + 1, vector)
+
+    def batch_in(self, session: bytes) -> int | None:
+        """None: the file is the same batch each time."""
+        return None
 
     async def changed(self) -> None:
         """Never: what a file counts for follows from progress alone."""

@@ -16,20 +16,26 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from party.batches import BatchError, BatchSource, Progress
+from party.audit.events import ChargeRefused
+from party.audit.log import AuditLog
+from party.batches import BatchError, BatchSource, Progress, SetAside
 from party.chain import Chain
 from party.intake import Arriving, ModelIntake, SumIntake
 from party.journal import Journal
 from party.ledger import Ledger
 from party.models import StoredModel
+from party.participation import Participation
+from party.queue import HasLeft, NoQueue, Queue, Submission
 from party.readiness import Readiness, readiness
-from party.session import restored, session_id, session_round, state_name
+from party.session import engaged, restored, session_id, session_round, state_name
+from party.submission.posted import Posted
 from secagg import context
 from secagg.checks import Check
+from secagg.context import Attempt
 from secagg.crypto.randomness import Randomness
 from secagg.errors import LocalMisuse, PeerViolation
 from secagg.privacy.budget import BudgetExceeded
-from secagg.rounds.journal import Standing
+from secagg.rounds.journal import Charged, Standing
 from secagg.rounds.machine import SERVER, Hospital, Withdrawn, require
 from secagg.rounds.r0_advertise_keys import accept, advertise_keys
 from secagg.rounds.r5_certification import (
@@ -52,6 +58,7 @@ from secagg.wire.messages import (
     CertificateNotice,
     Challenge,
     FromServer,
+    GatheringNotice,
     Hello,
     KeyRoster,
     ModelChunk,
@@ -72,6 +79,7 @@ SessionMessage = KeyRoster | ShareDelivery | SurvivorSet | SurvivorSignatures
 # What the server is told of troubles that are this hospital's own business.
 _BATCH_UNUSABLE: Final = "this hospital's batch cannot be used now; its operator is told why"
 _BUDGET_REFUSES: Final = "this hospital's privacy budget does not allow this attempt"
+_HAS_LEFT: Final = "this hospital takes part no more"
 
 _log = structlog.get_logger("secagg.party")
 
@@ -81,7 +89,10 @@ class View:
     """Where the client stands, for a reader on another thread.
 
     ``round``: the one that it is in, else ``closed``, the last one certified or abandoned.
-    ``problem``: what an operator should know.
+    ``problem``: what an operator should know. ``session``: the one that it is in.
+    ``in_flight_batch``: the queued submission that may still enter a sum. ``gathered``: how many
+    hospitals have a batch ready, by the server's word on this connection. ``left``: whether it
+    takes part no more.
     """
 
     state: str
@@ -89,6 +100,10 @@ class View:
     closed: int
     model_hash: bytes
     problem: str | None
+    session: bytes | None = None
+    in_flight_batch: int | None = None
+    gathered: int | None = None
+    left: bool = False
 
 
 @final
@@ -96,7 +111,8 @@ class Client:
     """One hospital's client, over all its sessions.
 
     ``ledger`` is None under a policy without noise. ``extra_attempts``: charged attempts that the
-    hospital's operator allows beyond the policy's.
+    hospital's operator allows beyond the policy's. ``audit`` is told of what the budget refuses;
+    everything else that it records it learns from the journal, the queue and ``participation``.
     """
 
     def __init__(
@@ -107,7 +123,9 @@ class Client:
         ledger: Ledger | None,
         source: BatchSource,
         randomness: Randomness,
+        participation: Participation,
         extra_attempts: int = 0,
+        audit: AuditLog | None = None,
     ) -> None:
         """Take up what the journal says, and the session that survives a restart, if one does."""
         self._hospital = hospital
@@ -116,19 +134,23 @@ class Client:
         self._ledger = ledger
         self._source = source
         self._randomness = randomness
+        self._participation = participation
         self._extra_attempts = extra_attempts
+        self._audit = audit
         self._session = restored(hospital, journal.resumable)
         self._arriving = Arriving()
+        self._gathered: int | None = None
         self._problem: str | None = None
         #: Why the waiting batch could not be used; it is not offered again until something changes.
         self._unusable: str | None = None
+        self._settle()
 
     # --- what the node asks ----------------------------------------------------------------------
 
     def hello(self, challenge: Challenge) -> Hello:
         """Introduce this hospital on a new connection, and say where it stands."""
         self._arriving = Arriving()
-        self._unusable = None
+        self._unusable = self._gathered = None
         entered_round, entered_attempt = self._journal.standing.entered
         named = session_id(self._session)
         unsigned = Hello(
@@ -168,7 +190,36 @@ class Client:
             closed=self._progress.closed,
             model_hash=self._chain.held.model_hash,
             problem=ready.problem or self._problem,
+            session=session_id(self._session),
+            in_flight_batch=self._in_flight_batch(),
+            gathered=self._gathered,
+            left=self._participation.left,
         )
+
+    def submit(self, posted: Posted) -> Submission:
+        """Queue what the hospital's EHR has posted. Raises SubmissionRefused."""
+        if not isinstance(self._source, Queue):
+            raise NoQueue(
+                "this node trains on the file that [data] of party.toml names, in every round: "
+                "remove train and rounds there, and add [ehr], to post batches instead"
+            )
+        if self._participation.left:
+            raise HasLeft(
+                "this hospital has left the consortium, and nothing more is queued: let its "
+                "operator take part again first"
+            )
+        submission = self._source.submit(posted, self._journal.standing.closed, self._engaged())
+        self.batches_changed()
+        return submission
+
+    def leave(self) -> None:
+        """Take part no more, once the current round is over."""
+        self._participation.leave(self._engaged())
+        self._settle()
+
+    def return_(self) -> None:
+        """Take part again."""
+        self._participation.return_()
 
     def handle(self, message: FromServer) -> Iterable[Wire]:
         """Take one message; returns what to send, produced lazily where it is large.
@@ -176,6 +227,11 @@ class Client:
         What must be durable is durable by then. Nothing that the server sends makes this raise: a
         violation ends the session in which it was found, is logged and answered with Refusal.
         """
+        replies = self._answered(message)
+        self._settle()
+        return replies
+
+    def _answered(self, message: FromServer) -> Iterable[Wire]:
         try:
             return self._dispatch(message)
         except PeerViolation as violation:
@@ -192,6 +248,10 @@ class Client:
             self._problem = str(refused)
             _log.warning("budget refused", reason=str(refused))
             return (Refusal(_BUDGET_REFUSES),)
+        except SetAside as spoiled:
+            self._problem = str(spoiled)
+            _log.error("batch set aside", reason=str(spoiled))
+            return (Refusal(_BATCH_UNUSABLE),)
         except (BatchError, LocalMisuse) as unusable:
             self._unusable = str(unusable)
             _log.error("not taking part", reason=str(unusable))
@@ -221,6 +281,9 @@ class Client:
                 return self._model_announced(message)
             case ModelChunk():
                 return self._model_chunk(message)
+            case GatheringNotice(hospitals):
+                self._gathered = hospitals
+                return ()
             case Refusal(reason):
                 _log.warning("refused by the server", reason=reason)
                 return ()
@@ -231,6 +294,8 @@ class Client:
 
     def _announced(self, announcement: Announcement) -> Iterable[Wire]:
         """Enter the attempt, if this hospital may and wants to; train for it first."""
+        if self._participation.left:
+            return (Refusal(_HAS_LEFT),)
         wanted = self._arriving.wanted
         if wanted is not None and announcement.base_model_hash == wanted.model_hash:
             self._arriving.announcement = announcement
@@ -241,20 +306,21 @@ class Client:
         number = self._source.waiting(progress)
         if number is None:
             raise BatchError(f"round {attempt.round} is announced, and no batch waits for it")
-        if self._ledger is not None:
-            self._ledger.budget().charged(self._ledger.cost.sum)
+        require(number <= attempt.round, Check.ROUND_WANTED, SERVER, f"round {attempt.round}")
+        self._check_budget(attempt)
         log = _log.bind(round=attempt.round, attempt=attempt.attempt)
         log.info("training")
+        taken = self._source.take(attempt.round, progress, self._chain.held.model)
         step = advertise_keys(
             self._hospital,
             announcement,
             standing=standing,
             base_model_hash=self._chain.held.model_hash,
-            batch_round=number,
-            vector=self._source.contribution(progress, self._chain.held.model),
+            batch_round=taken.number,
+            vector=taken.vector,
             randomness=self._randomness,
         )
-        self._journal.record(step.durable)
+        self._journal.record(step.durable, batch=taken.batch)
         self._session, self._problem = ClientSession(step.state), None
         log.info("advertised")
         return step.state.outbound
@@ -264,8 +330,15 @@ class Client:
         session, self._session = self._session, None
         if session is None:
             return (Refusal(f"{type(message).__name__}: this hospital is in no session"),)
+        named = session_id(session)
         entries = session.handle(message, self._randomness)
-        self._journal.record(entries)
+        try:
+            self._journal.record(entries, batch=self._batch_in(named))
+        except BudgetExceeded:
+            for entry in entries:
+                if isinstance(entry, Charged):
+                    self._audit_refused_charge(entry.attempt)
+            raise
         self._session = session
         if isinstance(session.state, Withdrawn):
             self._problem = session.state.reason
@@ -410,6 +483,22 @@ class Client:
         _log.warning("abandoned", round=abandonment.round)
         return ()
 
+    # --- the budget ------------------------------------------------------------------------------
+
+    def _check_budget(self, attempt: Attempt) -> None:
+        """Raise BudgetExceeded, before anything is trained, if the attempt could not be charged."""
+        if self._ledger is None:
+            return
+        try:
+            self._ledger.budget().charged(self._ledger.cost.sum)
+        except BudgetExceeded:
+            self._audit_refused_charge(attempt)
+            raise
+
+    def _audit_refused_charge(self, attempt: Attempt) -> None:
+        if self._audit is not None:
+            self._audit.write(ChargeRefused(attempt.round, attempt.attempt))
+
     # --- where it stands -------------------------------------------------------------------------
 
     @property
@@ -432,7 +521,27 @@ class Client:
             self._source,
             self._ledger,
             self._chain.disputed,
+            self._participation.left,
         )
+
+    def _engaged(self) -> frozenset[bytes]:
+        return engaged(self._session, self._journal.resumable, self._hospital.u)
+
+    def _in_flight_batch(self) -> int | None:
+        """The newest of the submissions in flight; there is hardly ever another one."""
+        batches = [self._source.batch_in(session) for session in self._engaged()]
+        return max((each for each in batches if each is not None), default=None)
+
+    def _batch_in(self, session: bytes | None) -> int | None:
+        return None if session is None else self._source.batch_in(session)
+
+    def _settle(self) -> None:
+        """Having left, keep nothing that no round needs any more."""
+        if self._participation.unsettled:
+            sessions = self._engaged()
+            self._participation.settle(sessions)
+            if not sessions:
+                self._journal.erase_answers()
 
     def _leave_rounds_until(self, closed: int) -> None:
         """End the session if its round is ``closed`` or an earlier one."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, final
+from typing import Any, Final, Protocol, final
 
 import msgspec
 from sqlalchemy import (
@@ -31,6 +31,7 @@ from party.append_only import append_only
 from party.database import METADATA, empty_log, reading
 from party.ledger import Ledger
 from party.models import ModelStore, StoredModel
+from secagg.context import Attempt
 from secagg.rounds.journal import (
     Abandoned,
     AbandonmentSigned,
@@ -95,21 +96,25 @@ class Resumable:
 
     ``confirmed``: the newest attempt's signed U3 with the sealed answer, ``answered`` if that
     answer was released. ``signed``: the model hash signed in a round that is not closed.
+    ``released``: the attempt whose answer was released in a round that is not closed; also when
+    the answer itself is erased, since that round's abandonment is signed.
     """
 
     confirmed: SurvivorSigned | None = None
     answered: bool = False
     signed: CertificateSigned | None = None
+    released: Attempt | None = None
 
     def after(self, entry: Entry) -> Resumable:
         """What survives once ``entry`` is durable too."""
         match entry:
             case Entered():
                 return replace(self, confirmed=None, answered=False)
-            case SurvivorSigned():
-                return replace(self, confirmed=entry, answered=False)
-            case AnswerReleased():
-                return replace(self, answered=True)
+            case SurvivorSigned(sealed_answer=sealed):
+                # Without the answer, which was erased meanwhile, nothing could be finished.
+                return replace(self, confirmed=entry if sealed else None, answered=False)
+            case AnswerReleased(attempt):
+                return replace(self, answered=self.confirmed is not None, released=attempt)
             case CertificateSigned():
                 return replace(self, signed=entry)
             case AbandonmentSigned(round=number):
@@ -128,9 +133,25 @@ class Resumable:
 
     def _closed(self, number: int) -> Resumable:
         remaining = self._without_answer(number)
+        if remaining.released is not None and remaining.released.round <= number:
+            remaining = replace(remaining, released=None)
         if remaining.signed is not None and remaining.signed.published.round <= number:
             return replace(remaining, signed=None)
         return remaining
+
+
+class Follower(Protocol):
+    """Whoever writes in the journal's transactions, so that neither is without the other."""
+
+    def follow(self, connection: Connection, entry: Entry, batch: int | None) -> None:
+        """Write what ``entry`` means here, inside its transaction. ``batch``: the queued submission
+        that its attempt is about, if one is.
+        """
+        ...
+
+    def committed(self) -> None:
+        """The transaction is on disk."""
+        ...
 
 
 @final
@@ -140,13 +161,23 @@ class Journal:
     ``standing``, ``resumable``, ``certificates`` (by round), ``abandonment`` (the newest) are kept
     in memory beside the rows. One process at a time (``party.state_dir``), one thread at a time.
     ``ledger`` is None under a policy without noise, where there is nothing to charge.
+    ``kept_models``: how many certified ones, the newest, stay in ``models``.
     """
 
-    def __init__(self, engine: Engine, ledger: Ledger | None, models: ModelStore) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        ledger: Ledger | None,
+        models: ModelStore,
+        followers: Sequence[Follower] = (),
+        kept_models: int = 1,
+    ) -> None:
         """Read the whole journal."""
         self._engine = engine
         self._ledger = ledger
         self._models = models
+        self._followers = tuple(followers)
+        self._kept_models = kept_models
         self.standing = Standing()
         self.resumable = Resumable()
         self.certificates: tuple[Certificate, ...] = ()
@@ -171,17 +202,21 @@ class Journal:
         *,
         model: StoredModel | None = None,
         abandonment: Abandonment | None = None,
+        batch: int | None = None,
     ) -> None:
         """Make one step durable; when this returns, it is on disk.
 
         ``model``: the one that the entries name. ``abandonment``: the document behind an
-        ``Abandoned``. Raises BudgetExceeded for a ``Charged`` that the
-        ledger refuses; nothing of the step is then recorded.
+        ``Abandoned``. ``batch``: the queued submission of the attempt that the entries are about.
+        Raises BudgetExceeded for a ``Charged`` that the ledger refuses; nothing of the step is then
+        recorded, by nobody.
         """
         erased = False
         with self._engine.begin() as connection:
             for entry in entries:
                 erased |= self._write(connection, entry)
+                for follower in self._followers:
+                    follower.follow(connection, entry, batch)
             if model is not None:
                 self._models.put(connection, model)
             if abandonment is not None:
@@ -191,6 +226,16 @@ class Journal:
             self._remember(entry)
         if abandonment is not None:
             self.abandonment = abandonment
+        if erased:
+            empty_log(self._engine)
+        for follower in self._followers:
+            follower.committed()
+
+    def erase_answers(self) -> None:
+        """Erase the sealed answers of an open round: no attempt of it will be finished here."""
+        with self._engine.begin() as connection:
+            erased = connection.execute(delete(SEALED_ANSWERS)).rowcount > 0
+        self.resumable = replace(self.resumable, confirmed=None, answered=False)
         if erased:
             empty_log(self._engine)
 
@@ -218,13 +263,22 @@ class Journal:
                 # Attempts strictly increase, so every answer that is here is of an earlier one.
                 return _erase_answers(connection, attempt.round)
             case Certified(certificate):
-                self._models.keep_only(connection, (certificate.model_hash,))
+                self._models.keep_only(connection, self._models_after(certificate))
                 return _erase_answers(connection, certificate.round)
             case AbandonmentSigned(round=closing) | Abandoned(round=closing):
                 return _erase_answers(connection, closing)
             case _:
                 pass
         return False
+
+    def _models_after(self, certificate: Certificate) -> set[bytes]:
+        """Which models stay once ``certificate`` is held: the newest, and one that is signed."""
+        newest = (*self.certificates, certificate)[-self._kept_models :]
+        kept = {each.model_hash for each in newest}
+        signed = self.resumable.signed
+        if signed is not None and signed.published.round > certificate.round:
+            kept.add(signed.model_hash)
+        return kept
 
     def _remember(self, entry: Entry) -> None:
         self.standing = self.standing.after(entry)

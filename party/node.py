@@ -18,7 +18,9 @@ from party.backoff import Backoff
 from party.batches import BatchSource
 from party.client import Client, View
 from party.connection import Connection, explained
+from party.queue import Submission
 from party.rehearsal import Loss
+from party.submission.posted import Posted
 from secagg.errors import SecaggError
 from secagg.wire.messages import PROTOCOL, Challenge, Ready, Wire
 
@@ -60,6 +62,7 @@ class Node:
         self._rehearsed = rehearsed
         self._one_at_a_time = trio.CapacityLimiter(1)
         self._moved = trio.Event()
+        self._posted = trio.Event()
         self._told: tuple[Ready, int] | None = None
         #: Where the client stood after its last step.
         self.view: View = client.view()
@@ -69,6 +72,30 @@ class Node:
     async def moved(self) -> None:
         """Return after the client's next step."""
         await self._moved.wait()
+
+    @property
+    def gathered(self) -> int | None:
+        """How many hospitals have a batch ready, as the server says; None while it says nothing."""
+        return self.view.gathered if self.connected else None
+
+    async def submit(self, posted: Posted) -> Submission:
+        """Queue a batch, and offer it to the server. Raises SubmissionRefused.
+
+        When this returns, the batch is on disk; whatever is cancelled meanwhile, it is queued or
+        it is not.
+        """
+        submission = await self._step(partial(self._client.submit, posted))
+        self._posted.set()
+        return submission
+
+    async def leave(self) -> None:
+        """Take part no more, once the current round is over; durable when this returns."""
+        await self._step(self._client.leave)
+
+    async def return_(self) -> None:
+        """Take part again; durable when this returns."""
+        await self._step(self._client.return_)
+        self._posted.set()
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
@@ -101,6 +128,7 @@ class Node:
             await self._offer(connection)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_source, connection)
+                nursery.start_soon(self._watch_posts, connection)
                 await self._take_part(connection)
                 nursery.cancel_scope.cancel()
 
@@ -116,6 +144,13 @@ class Node:
         while True:
             await self._source.changed()
             await self._step(self._client.batches_changed)
+            await self._offer(connection)
+
+    async def _watch_posts(self, connection: Connection) -> None:
+        """Offer what this node was given meanwhile."""
+        while True:
+            await self._posted.wait()
+            self._posted = trio.Event()
             await self._offer(connection)
 
     async def _offer(self, connection: Connection) -> None:

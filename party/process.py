@@ -13,6 +13,7 @@ import trio
 from sqlalchemy import Engine
 
 from party import api, state_dir
+from party.audit.log import AuditLog
 from party.backoff import Backoff
 from party.batches import BatchError, BatchSource, StandingFile, read_file
 from party.chain import Chain
@@ -21,13 +22,20 @@ from party.config import Data, PartyConfig, PrivacyBudget
 from party.connection import dial, tls_context
 from party.database import open_database
 from party.evaluation import Evaluations
+from party.floor import check_floor
 from party.identity import read_key
-from party.journal import Journal
+from party.journal import Follower, Journal
 from party.ledger import Cost, Ledger
 from party.models import ModelStore
 from party.node import Node
+from party.participation import Participation
+from party.queue import Queue
 from party.rehearsal import Loss
 from party.status import Reporter
+from party.submission.admission import Admission
+from party.submission.keyring import Keyring
+from party.submission.posted import digest_key
+from party.submission.trainer import Trainer
 from secagg import policy as policies
 from secagg.cli import CommandError, ExitCode
 from secagg.crypto.randomness import SystemRandomness
@@ -49,6 +57,7 @@ class Assembly:
     services: api.Services
     evaluations: Evaluations
     chain: Chain
+    audit: AuditLog
 
 
 async def run(config: PartyConfig, rehearsed: Loss | None = None) -> None:
@@ -56,29 +65,44 @@ async def run(config: PartyConfig, rehearsed: Loss | None = None) -> None:
 
     Raises CommandError for whatever an operator has to mend before it can run.
     """
-    with state_dir.held(config.state_dir) as database, trio.CancelScope() as running:
+    with state_dir.held(config.state_dir) as database:
         assembly = assemble(config, database, rehearsed)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(_stop_on_signal, running)
-            app = api.application(assembly.services)
-            url: str = await nursery.start(api.serve, app, config.api)
-            print(json.dumps({"event": "serving", "url": url}), flush=True)
-            nursery.start_soon(_evaluate, assembly)
-            nursery.start_soon(assembly.node.run)
+        with trio.CancelScope() as running:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(_stop_on_signal, running)
+                app = api.application(assembly.services)
+                url: str = await nursery.start(api.serve, app, config.api)
+                print(json.dumps({"event": "serving", "url": url}), flush=True)
+                nursery.start_soon(_evaluate, assembly)
+                nursery.start_soon(assembly.node.run)
+        assembly.audit.stopped()
 
 
 def assemble(config: PartyConfig, database: Path, rehearsed: Loss | None = None) -> Assembly:
     """Put a node together. Raises CommandError, naming what is wrong and how to mend it."""
     policy, spec, schema = _read_policy(config.policy)
     hospital = _hospital(config, policy)
-    engine = open_database(database)
-    ledger = _ledger(policy, config.budget, engine)
-    models = ModelStore(engine)
-    journal = Journal(engine, ledger, models)
-    randomness = SystemRandomness()
-    chain = Chain(hospital, spec, journal, models, randomness)
+    cost = Cost.of(policy)
+    check_floor(policy, config.limits, cost, config.budget.exact[1] if config.budget else None)
     _check_records(config, spec, schema)
-    source = _source(config, spec, schema)
+    keyring = None if config.ehr is None else Keyring.load(config.ehr.fernet_key_file)
+    engine = open_database(database)
+    ledger = _ledger(cost, config.budget, engine)
+    randomness = SystemRandomness()
+    audit = AuditLog(engine, database.parent, hospital, cost, randomness)
+    queue: Queue | None = None
+    admission: Admission | None = None
+    if config.ehr is not None and keyring is not None:
+        trainer = Trainer(keyring, schema, spec, audit)
+        queue = Queue(engine, trainer, hospital.u, config.ehr.queued_batches, audit)
+        admission = Admission(
+            keyring, schema, spec.contribution.max_patients, digest_key(hospital.journal_key)
+        )
+    source: BatchSource = _standing_file(config, spec, schema) if queue is None else queue
+    models = ModelStore(engine)
+    followers: list[Follower] = [audit] if queue is None else [queue, audit]
+    journal = Journal(engine, ledger, models, followers, config.models.keep)
+    chain = Chain(hospital, spec, journal, models, randomness)
     client = Client(
         hospital,
         journal,
@@ -86,7 +110,9 @@ def assemble(config: PartyConfig, database: Path, rehearsed: Loss | None = None)
         ledger,
         source,
         randomness,
+        Participation(engine, queue, audit),
         config.limits.extra_charged_attempts,
+        audit,
     )
     node = Node(
         client,
@@ -99,8 +125,10 @@ def assemble(config: PartyConfig, database: Path, rehearsed: Loss | None = None)
     data = config.data or Data()
     evaluations = Evaluations(engine, schema, spec, data.train, data.test, data.rounds)
     reporter = Reporter(config.name, policy, node, journal, ledger, evaluations)
-    services = api.Services(config.api, policy, node, journal, ledger, models, reporter)
-    return Assembly(node, services, evaluations, chain)
+    services = api.Services(
+        config.api, policy, node, journal, ledger, models, reporter, audit, queue, admission
+    )
+    return Assembly(node, services, evaluations, chain, audit)
 
 
 async def _stop_on_signal(
@@ -177,21 +205,20 @@ def _check_records(config: PartyConfig, spec: ModelSpec, schema: FeatureSchema) 
             )
 
 
-def _source(config: PartyConfig, spec: ModelSpec, schema: FeatureSchema) -> BatchSource:
+def _standing_file(config: PartyConfig, spec: ModelSpec, schema: FeatureSchema) -> StandingFile:
     """The file that is the batch of every round."""
     data = config.data or Data()
     if data.train is None or data.rounds is None:
         raise CommandError(
-            "party.toml names no file of records to train on.",
-            "Set train and rounds in [data].",
+            "party.toml names no source of batches.",
+            "Add [ehr] with fernet_key_file, or train and rounds in [data].",
             ExitCode.USAGE,
         )
     return StandingFile(data.train, schema, spec, data.rounds)
 
 
-def _ledger(policy: Policy, limits: PrivacyBudget | None, engine: Engine) -> Ledger | None:
+def _ledger(cost: Cost | None, limits: PrivacyBudget | None, engine: Engine) -> Ledger | None:
     """The ledger; without noise there is none, and a budget would be a promise nobody keeps."""
-    cost = Cost.of(policy)
     if cost is None and limits is not None:
         raise CommandError(
             "The policy adds no noise, so no privacy budget can be kept, and party.toml sets one.",

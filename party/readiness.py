@@ -36,8 +36,11 @@ def readiness(
     source: BatchSource,
     ledger: Ledger | None,
     disputed: bool,
+    left: bool = False,
 ) -> Readiness:
     """Judge by everything that would refuse an announced attempt, before anybody announces one."""
+    if left:
+        return Readiness(None, "has left")
     if disputed:
         return Readiness(None, "disputed", _DISPUTED)
     number = source.waiting(progress)

@@ -6,7 +6,7 @@ import structlog
 
 from party.journal import Resumable
 from secagg.crypto.aead import AuthenticationFailure
-from secagg.rounds.machine import ClientState, Hospital
+from secagg.rounds.machine import ClientState, Hospital, Withdrawn
 from secagg.rounds.r3_consistency_check import restore, unseal_answer
 from secagg.rounds.r4_unmasking import Answered
 from secagg.rounds.r5_certification import SumSigned, restore_signed
@@ -35,6 +35,23 @@ def session_round(session: ClientSession | None) -> int | None:
             return published.round
         case _:
             return None
+
+
+def engaged(session: ClientSession | None, kept: Resumable, u: int) -> frozenset[bytes]:
+    """The sessions that may still carry a vector of hospital ``u`` into a sum, by its knowledge.
+
+    The live one, unless it is over; one that it has answered in, or whose sum with its vector it
+    has signed, whatever the server says of them: those end with their round.
+    """
+    sessions: set[bytes] = set()
+    live = session.state if session else None
+    if isinstance(live, ClientState) and not isinstance(live, Withdrawn):
+        sessions.add(live.attempt.session)
+    if kept.released is not None:
+        sessions.add(kept.released.session)
+    if kept.signed is not None and u in kept.signed.published.u3:
+        sessions.add(kept.signed.session)
+    return frozenset(sessions)
 
 
 def state_name(session: ClientSession) -> str:

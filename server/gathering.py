@@ -52,6 +52,10 @@ class View:
             return None
         return max(standby.ready, standby.entered[0], self.closed + 1)
 
+    def ready(self) -> int:
+        """How many parties may enter some round with their batch."""
+        return sum(self.lowest(u) is not None for u in self.standby)
+
     def entered(self, u: int, number: int) -> int:
         """The highest attempt of round ``number`` that party ``u`` has entered; 0 for none."""
         entered_round, attempt = self.standby[u].entered

@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from secagg.policy import Policy
-from secagg.wire.messages import Refusal, Wire
+from secagg.wire.messages import GatheringNotice, Refusal, Wire
 from server.connection import Connection, Outbox, Source
 from server.gathering import Standby
 from server.model_intake import ModelIntake
@@ -24,7 +24,8 @@ _FAREWELL_SECONDS = 5
 @dataclass(eq=False, slots=True)
 class Peer:
     """A connected party. ``ready``, ``entered``: as in :class:`Standby`. ``dismissed``: the last
-    session that it was told is over. ``arriving``: the model that it was asked for.
+    session that it was told is over. ``arriving``: the model that it was asked for. ``gathered``:
+    how many ready hospitals it was told of.
     """
 
     u: int
@@ -33,6 +34,7 @@ class Peer:
     ready: int | None = None
     dismissed: bytes | None = None
     arriving: ModelIntake | None = None
+    gathered: int | None = None
     outbox: Outbox = field(init=False)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     gone: trio.Event = field(default_factory=trio.Event)
@@ -90,6 +92,13 @@ class Peers:
         """Send small messages to everybody."""
         for peer in self:
             peer.tell(*messages)
+
+    def tell_gathered(self, hospitals: int) -> None:
+        """Tell everybody how many hospitals are ready, who was not told the same before."""
+        for peer in self:
+            if peer.gathered != hospitals:
+                peer.gathered = hospitals
+                peer.tell(GatheringNotice(hospitals))
 
     def expel(self, u: int, reason: str) -> None:
         """Tell party ``u`` what is wrong, and end its connection."""

@@ -194,6 +194,12 @@ class Ready(Wire, frozen=True):
     round: Counter
 
 
+class GatheringNotice(Wire, frozen=True):
+    """Server: so many connected hospitals have a batch ready. A courtesy; nothing rests on it."""
+
+    hospitals: Counter
+
+
 class ModelRequest(Wire, frozen=True):
     """Either side: asks for the bytes of the model behind a certificate."""
 
@@ -449,6 +455,7 @@ FromClient = (
 FromServer = (
     Challenge
     | Refusal
+    | GatheringNotice
     | Announcement
     | KeyRoster
     | ShareDelivery

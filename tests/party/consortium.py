@@ -14,13 +14,14 @@ import trio
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
-from party.batches import BatchError, Progress
+from party.batches import BatchError, Progress, Taken
 from party.chain import Chain
 from party.client import Client
 from party.database import open_database
 from party.journal import Journal
 from party.ledger import Cost, Ledger
 from party.models import ModelStore
+from party.participation import Participation
 from secagg.contribution import ContributionRule
 from secagg.crypto.hashing import Label, u64
 from secagg.crypto.randomness import SeededRandomness
@@ -85,11 +86,17 @@ class FixedSource:
     def waiting(self, progress: Progress) -> int | None:
         return None if self.since is None else max(self.since, progress.closed + 1)
 
-    def contribution(self, progress: Progress, model: Model) -> NDArray[np.int64]:
-        self.trained.append(progress.closed + 1)
+    def take(self, number: int, progress: Progress, model: Model) -> Taken:
+        waiting = self.waiting(progress)
+        assert waiting is not None
+        assert waiting <= number
+        self.trained.append(number)
         if self.broken:
             raise BatchError("batch.jsonl: record 3, age: is outside 0 to 130")
-        return self.vector
+        return Taken(waiting, self.vector)
+
+    def batch_in(self, session: bytes) -> int | None:
+        return None
 
     async def changed(self) -> None:
         await self.posted.wait()
@@ -131,6 +138,7 @@ class Party:
             self.ledger,
             self.source,
             self.randomness,
+            Participation(self.engine),
             self.extra_attempts,
         )
 

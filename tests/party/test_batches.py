@@ -31,7 +31,9 @@ def test_a_file_contributes_what_its_records_do(tmp_path: Path, ending: str) -> 
     source = StandingFile(written(tmp_path, RECORDS, ending), SCHEMA, SPEC, rounds=3)
     decoded = [decode_record(json.dumps(record).encode()) for record in RECORDS]
     expected = contribution(read_batch(decoded, SCHEMA), initial(SPEC), SPEC)
-    assert (source.contribution(Progress(0, 0), initial(SPEC)) == expected).all()
+    taken = source.take(9, Progress(6, 2), initial(SPEC))
+    assert (taken.vector == expected).all()
+    assert (taken.number, taken.batch) == (7, None)
 
 
 def test_a_last_line_without_an_end_is_read(tmp_path: Path) -> None:
@@ -70,4 +72,4 @@ def test_a_missing_file_and_too_many_patients_are_explained(tmp_path: Path) -> N
     many = [{**RECORDS[0], "patient_id": str(number)} for number in range(513)]
     source = StandingFile(written(tmp_path, many), SCHEMA, SPEC, rounds=1)
     with pytest.raises(BatchError, match="512"):
-        source.contribution(Progress(0, 0), initial(SPEC))
+        source.take(1, Progress(0, 0), initial(SPEC))

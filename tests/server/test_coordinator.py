@@ -22,6 +22,7 @@ from secagg.wire.messages import (
     CertificateNotice,
     CertificateShare,
     Challenge,
+    GatheringNotice,
     Hello,
     MaskedInputSignature,
     ModelChunk,
@@ -416,6 +417,24 @@ async def test_a_client_that_breaks_the_protocol_is_refused_and_the_round_goes_o
     assert "CHK-350" in told(world.parties[4], Refusal)[0].reason
     with pytest.raises(trio.ClosedResourceError):
         await world.lines[4].stream.send_all(b"x")
+
+
+async def test_everybody_is_told_how_many_have_a_batch(
+    autojump_clock: MockClock, begin: Starter
+) -> None:
+    world = await begin()
+    world.parties[4].batch = None
+    world.connect(4)
+    await world.until(lambda: bool(told(world.parties[4], GatheringNotice)))
+    world.connect(1)
+    await world.until(lambda: GatheringNotice(1) in world.parties[4].received)
+    world.connect(2)
+    await world.until(lambda: GatheringNotice(2) in world.parties[4].received)
+    await world.disconnect(1)
+    await world.until(lambda: told(world.parties[4], GatheringNotice)[-1] == GatheringNotice(1))
+    counts = [notice.hospitals for notice in told(world.parties[4], GatheringNotice)]
+    assert counts == [0, 1, 2, 1]  # once for each change
+    assert [notice.hospitals for notice in told(world.parties[2], GatheringNotice)][-1] == 1
 
 
 async def test_a_stranger_is_gone_after_ten_seconds(
