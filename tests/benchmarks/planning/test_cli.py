@@ -1,0 +1,80 @@
+"""``secagg budget plan``: the issue's own command, the plot, and the policy that comes out."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.planning.cli import Format, Mode, plan
+from secagg.cli import CommandError
+from secagg.policy import load
+from server.consortium import create
+from server.policy_template import read_template
+
+
+def run(**options: object) -> None:
+    given: dict[str, object] = {
+        "epsilon": "1",
+        "delta": "1e-5",
+        "rounds": 12,
+        "hospitals": 4,
+        "patients": 500,
+        "mode": Mode.EXACT,
+        "policy_template": "respiratory-cardiac",
+        "plot": None,
+        "write_policy": None,
+        "output": Format.TEXT,
+    }
+    plan(**(given | options))  # type: ignore[arg-type]
+
+
+def test_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    shown = capsys.readouterr().out
+    for words in ("noise multiplier", "14.013", "23 bits", "2,000 patients", "bytes of a hospital"):
+        assert words in shown
+
+
+def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    run(output=Format.JSON)
+    found = json.loads(capsys.readouterr().out)
+    assert found["schema"] == "secagg-plan/1"
+    assert found["ring_bits"] == 23
+    assert found["noise_multiplier"] == pytest.approx(14.0127, abs=1e-4)
+    assert {"coordinate", "norm", "count"} < set(found["error"])
+
+
+@pytest.mark.parametrize(("name", "begins"), [("p.svg", b"<?xml"), ("p.png", b"\x89PNG")])
+def test_the_plot(name: str, begins: bytes, tmp_path: Path) -> None:
+    run(plot=tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(begins)
+
+
+def test_the_same_plan_draws_the_same_file(tmp_path: Path) -> None:
+    run(plot=tmp_path / "one.svg")
+    run(plot=tmp_path / "two.svg")
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+
+
+def test_a_plot_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"cannot be written.*\n.*\.svg"):
+        run(plot=tmp_path / "plot.unheard-of")
+
+
+def test_the_written_policy_makes_a_consortium(tmp_path: Path) -> None:
+    written = tmp_path / "policy-template.json"
+    run(write_policy=written, patients=700)
+    names = ["a", "b", "c", "d"]
+    created = create(tmp_path / "consortium", names, read_template(written))
+    policy = load((created.server.parent / "policy.json").read_bytes())
+    assert (policy.noise.mode, policy.noise.delta) == ("exact", "0.00001")
+    assert policy.model is not None
+    assert policy.model.contribution.max_patients == 1024
+
+
+def test_an_old_policy_is_never_overwritten(tmp_path: Path) -> None:
+    written = tmp_path / "policy-template.json"
+    written.write_text("mine")
+    with pytest.raises(CommandError, match="cannot be written"):
+        run(write_policy=written)
+    assert written.read_text() == "mine"
