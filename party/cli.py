@@ -11,10 +11,15 @@ import typer
 from sqlalchemy.exc import OperationalError
 
 from party import config, logs, process
+from party.enrollment import commands as enrollment
 from party.rehearsal import Loss, LossPoint
 from secagg.cli import CommandError, ExitCode
 
 app = typer.Typer(no_args_is_help=True, help="A hospital's node.")
+
+
+app.command()(enrollment.enroll)
+app.command()(enrollment.install)
 
 
 @app.callback()

@@ -62,16 +62,29 @@ class Authority:
 
     def client(self, name: str) -> Issued:
         """A client's certificate; ``name`` is for people who read logs."""
-        names = x509.SubjectAlternativeName([x509.DNSName(name)])
-        return self._issue(name, ExtendedKeyUsageOID.CLIENT_AUTH, names)
+        return self._issue(name, ExtendedKeyUsageOID.CLIENT_AUTH, _dns(name))
+
+    def certify(self, name: str, public: ec.EllipticCurvePublicKey) -> bytes:
+        """A client's certificate, PEM, for a key that the client has made itself."""
+        certificate = self._sign(name, public, ExtendedKeyUsageOID.CLIENT_AUTH, _dns(name))
+        return certificate.public_bytes(serialization.Encoding.PEM)
 
     def _issue(
         self, name: str, purpose: x509.ObjectIdentifier, names: x509.SubjectAlternativeName
     ) -> Issued:
         key = ec.generate_private_key(ec.SECP256R1())
+        return _pem(self._sign(name, key.public_key(), purpose, names), key)
+
+    def _sign(
+        self,
+        name: str,
+        public: ec.EllipticCurvePublicKey,
+        purpose: x509.ObjectIdentifier,
+        names: x509.SubjectAlternativeName,
+    ) -> x509.Certificate:
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        certificate = (
-            _builder(_common_name(name), self._certificate.subject, key.public_key())
+        return (
+            _builder(_common_name(name), self._certificate.subject, public)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
@@ -79,7 +92,6 @@ class Authority:
             .add_extension(issuer, critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        return _pem(certificate, key)
 
 
 def _builder(
@@ -100,6 +112,10 @@ def _builder(
 
 def _common_name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _dns(name: str) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName([x509.DNSName(name)])
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

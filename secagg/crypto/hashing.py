@@ -55,6 +55,7 @@ class Label(StrEnum):
     EHR_KEY = "secagg/1/EHR key"
     UPDATE_KEY = "secagg/1/update key"
     UPDATE = "secagg/1/update"
+    ENROLLMENT = "secagg/1/enrollment"
     TRANSCRIPT = "secagg/1/transcript"
     SEEDED_RANDOMNESS = "secagg/1/seeded randomness"
     SEEDED_RANDOMNESS_FORK = "secagg/1/seeded randomness fork"

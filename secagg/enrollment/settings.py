@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final, final
 
 from secagg.enrollment.key_files import API_TOKEN_HASH, FERNET_KEY, IDENTITY_KEY, JOURNAL_KEY
@@ -12,6 +14,8 @@ AUTHORITY: Final = "ca.crt"
 CERTIFICATE: Final = "party.crt"
 TLS_KEY: Final = "party.key"
 SETTINGS: Final = "party.toml"
+
+_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
 @final
@@ -83,3 +87,14 @@ epsilon = "{epsilon}"
 delta = "{delta}"
 
 """
+
+
+def is_host(text: str) -> bool:
+    """Whether ``text`` is a host name or an IP address, and so may stand in a configuration."""
+    if _HOST.fullmatch(text) is not None:
+        return True
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
