@@ -7,7 +7,10 @@ limits          what one request may cost
 errors          how a request is refused
 serving         the socket, in plain HTTP or TLS
 health          /healthz, /status
+reference       /docs
 submissions     POST /submit-federated-update: what an EHR posts, and what it is answered
+answers         the rule behind those answers
+waiting         many requests that wait for what becomes of their submissions
 participation   leaving the consortium's rounds, and coming back
 """
 

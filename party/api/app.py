@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
+from typing import Final
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from party.api import errors, health
+from party.api import errors, health, participation, reference, submissions
 from party.api.access import Access, Rules
 from party.api.limits import BodyLimit
 from party.api.services import Services
+
+_ANYWHERE: Final[Mapping[int, str]] = {
+    400: "the Host header names another machine",
+    401: "no token, or another one, where the node asks for one",
+    422: "a parameter is not valid",
+}
 
 
 def application(services: Services) -> FastAPI:
@@ -21,10 +29,12 @@ def application(services: Services) -> FastAPI:
         description="For the hospital's own systems. No patient's data is ever served.",
         docs_url=None,
         redoc_url=None,
+        responses=errors.documented(_ANYWHERE),
     )
     errors.install(app)
-    for routes in (health,):
+    for routes in (submissions, participation, health):
         app.include_router(routes.router(services))
+    app.include_router(reference.router(app))
     config = services.config
     # The last one stands outermost: who is not let in is not listened to.
     app.add_middleware(BodyLimit, max_bytes=config.max_body_bytes)

@@ -9,12 +9,15 @@ from typing import Final, ParamSpec, TypeVar
 
 import trio
 
+from party.audit.log import AuditLog
 from party.config import Api
 from party.journal import Journal
 from party.ledger import Ledger
 from party.models import ModelStore
 from party.node import Node
+from party.queue import Queue
 from party.status import Reporter
+from party.submission.admission import Admission
 from secagg.policy import Policy
 
 THREADS: Final = 4
@@ -30,7 +33,11 @@ def _threads() -> trio.CapacityLimiter:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """One node, as its routes see it. ``ledger`` is None under a policy without noise."""
+    """One node, as its routes see it.
+
+    ``ledger`` is None under a policy without noise; ``queue`` and ``admission`` are None for a node
+    that trains on a file of its own.
+    """
 
     config: Api
     policy: Policy
@@ -39,6 +46,9 @@ class Services:
     ledger: Ledger | None
     models: ModelStore
     reporter: Reporter
+    audit: AuditLog
+    queue: Queue | None = None
+    admission: Admission | None = None
     _limiter: trio.CapacityLimiter = field(default_factory=_threads, repr=False)
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

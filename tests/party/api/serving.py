@@ -12,9 +12,11 @@ import trio
 
 from benchmarks.heart_disease.policy import schema
 from party import api
+from party.audit.log import AuditLog
 from party.backoff import Backoff
 from party.config import Api
 from party.evaluation import Evaluations
+from party.ledger import Cost
 from party.models import ModelStore
 from party.node import Node
 from party.status import Reporter
@@ -34,7 +36,10 @@ def services(consortium: Consortium, config: Api, u: int = 1) -> api.Services:
     evaluations = Evaluations(party.engine, schema(), SPEC, nowhere, None, rounds=1)
     reporter = Reporter(policy.name(u), policy, node, party.journal, party.ledger, evaluations)
     models = ModelStore(party.engine)
-    return api.Services(config, policy, node, party.journal, party.ledger, models, reporter)
+    audit = AuditLog(
+        party.engine, party.path.parent, party.hospital, Cost.of(policy), party.randomness
+    )
+    return api.Services(config, policy, node, party.journal, party.ledger, models, reporter, audit)
 
 
 @asynccontextmanager

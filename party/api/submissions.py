@@ -1,0 +1,276 @@
+"""``POST /submit-federated-update``: an EHR's batch in, the result of its round out.
+
+A submission is judged whole, then queued, then waited for. What was posted is let go of before the
+waiting begins, so that a hundred requests that wait cost next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn, final
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from party.api.answers import Answer, Refusal
+from party.api.errors import documented
+from party.api.limits import Memory
+from party.api.services import Services
+from party.api.waiting import Waiting
+from party.audit.events import KeyPurpose, KeyUsed, RefusalReason, SubmissionRefused
+from party.queue import (
+    HasLeft,
+    InFlight,
+    NoQueue,
+    NumberTooFar,
+    Queue,
+    QueueFull,
+    State,
+    Submission,
+)
+from party.queue import SubmissionRefused as NotQueued
+from party.submission.admission import Admission, WrongSize
+from party.submission.body import MAX_ROUND, BodyError
+from party.submission.opening import Fault, OpeningError
+from party.submission.posted import Posted
+
+RETRY_SECONDS: Final = 30
+"""When to post again what could not be brought to an end now."""
+
+_MEMORY: Final = 2
+"""Bodies of the greatest length that may be in hand at a time."""
+
+_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
+"""What a browser sends across sites without asking first."""
+
+_FAULTS: Final[Mapping[Fault, tuple[int, RefusalReason]]] = {
+    Fault.DECRYPTION: (400, RefusalReason.DECRYPTION_FAILED),
+    Fault.DATA_HASH: (400, RefusalReason.DATA_HASH),
+    Fault.RECORD: (422, RefusalReason.INVALID_RECORD),
+    Fault.TWICE: (422, RefusalReason.DUPLICATE_PATIENT),
+}
+_NOT_QUEUED: Final[Mapping[type[NotQueued], tuple[int, RefusalReason]]] = {
+    InFlight: (409, RefusalReason.IN_FLIGHT),
+    QueueFull: (429, RefusalReason.QUEUE_FULL),
+    NumberTooFar: (422, RefusalReason.ROUND_TOO_FAR),
+    HasLeft: (403, RefusalReason.NOT_TAKING_PART),
+    NoQueue: (409, RefusalReason.STANDING_BATCH),
+}
+
+REFUSALS: Final[Mapping[int, str]] = {
+    400: "decryption failed; or data_hash does not fit (the patient is named)",
+    401: "no token, or another one, where the node asks for one",
+    403: "the privacy budget is exhausted; this hospital has left; a page of another site",
+    408: "the body arrived too slowly",
+    409: "another batch of this number is being computed, or has replaced this one; or the node "
+    "trains on a file",
+    413: "longer than max_body_bytes",
+    415: "compressed, or a form",
+    422: "no submission: the field and the record are named; or the same patient twice",
+    429: "as many batches wait as may",
+    503: "the server cannot be reached, or the operator has to mend something; the batch is kept",
+}
+
+_PATIENT_ID: Final = {
+    "anyOf": [{"type": "string", "maxLength": 256}, {"type": "integer"}],
+    "description": "The same as inside the encrypted record.",
+}
+BODY: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["patient_data_list", "round_number"],
+    "properties": {
+        "patient_data_list": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["patient_id", "encrypted_data", "data_hash"],
+                "properties": {
+                    "patient_id": _PATIENT_ID,
+                    "encrypted_data": {
+                        "type": "string",
+                        "description": "Fernet token of the record's JSON.",
+                    },
+                    "data_hash": {
+                        "type": "string",
+                        "description": "SHA-256 of the bytes that were encrypted, in hex.",
+                    },
+                    "ipfs_cid": {"description": "Anything, or absent: it is not used."},
+                },
+            },
+        },
+        "round_number": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_ROUND,
+            "description": "The training round from which on the batch counts.",
+        },
+    },
+    "example": {
+        "patient_data_list": [
+            {
+                "patient_id": "PATIENT_001",
+                "encrypted_data": "gAAAAABl...",
+                "ipfs_cid": "QmV5koooi...",
+                "data_hash": "9f" * 32,
+            }
+        ],
+        "round_number": 5,
+    },
+}
+
+_log = structlog.get_logger("secagg.party")
+
+
+def router(services: Services) -> APIRouter:
+    """``POST /submit-federated-update``."""
+    routes = APIRouter(tags=["rounds"])
+    desk = Desk(services)
+
+    @routes.post(
+        "/submit-federated-update",
+        response_model_exclude_none=True,
+        responses=documented(REFUSALS),
+        openapi_extra={
+            "requestBody": {"required": True, "content": {"application/json": {"schema": BODY}}}
+        },
+    )
+    async def submit_federated_update(request: Request, response: Response) -> Answer:
+        """Bring encrypted records to a training round, and wait for its result.
+
+        The same records under the same number are one submission, however often they are posted
+        and however they are encrypted: one answer, one charge. An answer with a `warning` is not
+        final: the batch is kept, and the same posted again asks for its result.
+        """
+        response.headers["Cache-Control"] = "no-store"
+        return await desk.submit(request)
+
+    return routes
+
+
+@final
+class Desk:
+    """Takes submissions in, and answers them."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._memory = Memory(_MEMORY * services.config.max_body_bytes)
+        self._waiting = services.queue and Waiting(services, services.queue)
+
+    async def submit(self, request: Request) -> Answer:
+        """What the request's submission is answered. Raises HTTPException."""
+        _check_headers(request)
+        services = self._services
+        if services.queue is None or services.admission is None or self._waiting is None:
+            await self._refuse(
+                409,
+                RefusalReason.STANDING_BATCH,
+                "this node trains on the file that [data] of party.toml names: remove train and "
+                "rounds there, and add [ehr], to post batches instead",
+            )
+        submission = await self._taken(request, services.admission, services.queue)
+        said = await self._waiting.answer(submission, services.config.answer_deadline)
+        if isinstance(said, Refusal):
+            headers = {"Retry-After": str(RETRY_SECONDS)} if said.status == 503 else None
+            raise HTTPException(said.status, said.detail, headers)
+        return said
+
+    async def _taken(self, request: Request, admission: Admission, queue: Queue) -> Submission:
+        """Judge and queue what is posted; nothing of it is held when this returns."""
+        length = int(request.headers.get("content-length", self._services.config.max_body_bytes))
+        async with self._memory.held(length):
+            posted = await self._admitted(await _body(request), admission)
+            await self._check_budget(posted, queue)
+            try:
+                submission = await self._services.node.submit(posted)
+            except NotQueued as refused:
+                status, reason = _NOT_QUEUED[type(refused)]
+                await self._refuse(status, reason, str(refused), posted.number)
+        _log.info(
+            "submission",
+            id=submission.id,
+            round=submission.number,
+            patients=submission.patients,
+            encrypted_bytes=submission.encrypted_bytes,
+            repeated=submission.repeated,
+            replaced=submission.replaced,
+        )
+        return submission
+
+    async def _admitted(self, data: bytes, admission: Admission) -> Posted:
+        try:
+            posted = await self._services.in_thread(admission.admit, data)
+        except WrongSize as error:
+            await self._refuse(422, RefusalReason.TOO_MANY_PATIENTS, str(error))
+        except BodyError as error:
+            await self._refuse(422, RefusalReason.MALFORMED, str(error))
+        except OpeningError as error:
+            status, reason = _FAULTS[error.fault]
+            await self._refuse(status, reason, _named(error))
+        keys = " ".join(posted.keys)
+        used = KeyUsed(KeyPurpose.VALIDATE_SUBMISSION, keys, posted.number)
+        await self._services.audit.record(used)
+        return posted
+
+    async def _check_budget(self, posted: Posted, queue: Queue) -> None:
+        """Refuse what could never be charged, unless its charge is made already."""
+        ledger = self._services.ledger
+        if ledger is None:
+            return
+        budget = await self._services.in_thread(ledger.budget)
+        if budget.allows(ledger.cost.sum):
+            return
+        if await self._services.in_thread(_is_known, queue, posted.digest):
+            return
+        await self._refuse(
+            403,
+            RefusalReason.BUDGET_EXHAUSTED,
+            f"privacy budget exhausted: epsilon {budget.epsilon_spent():.6g} of "
+            f"{float(budget.epsilon):g} is spent, and one more round does not fit. Nothing was "
+            f"queued: let the hospital raise [budget] in party.toml, or stop",
+            posted.number,
+        )
+
+    async def _refuse(
+        self, status: int, reason: RefusalReason, detail: str, number: int | None = None
+    ) -> NoReturn:
+        await self._services.audit.record(SubmissionRefused(reason, number))
+        _log.warning("submission refused", reason=reason.value, round=number)
+        headers = {"Retry-After": str(RETRY_SECONDS)} if status == 429 else None
+        raise HTTPException(status, detail, headers)
+
+
+def _check_headers(request: Request) -> None:
+    """Raise HTTPException for a body that is compressed, or comes from a form."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HTTPException(415, "send the body as it is, without Content-Encoding")
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type in _FORMS:
+        raise HTTPException(415, "send JSON, with the header 'Content-Type: application/json'")
+
+
+async def _body(request: Request) -> bytes:
+    # Not request.body(): that keeps it for as long as the request lasts.
+    try:
+        return b"".join([piece async for piece in request.stream()])
+    except ClientDisconnect:
+        raise HTTPException(400, "the connection ended within the body: send it again") from None
+
+
+def _named(error: OpeningError) -> str:
+    """What is wrong with which patient; this goes back to who sent it, and nowhere else."""
+    place = f"patient_data_list[{error.position}]"
+    if error.patient_id is not None:
+        place += f" (patient_id {error.patient_id})"
+    return (
+        f"{place}, {error.field}: {error.problem}" if error.field else f"{place}: {error.problem}"
+    )
+
+
+def _is_known(queue: Queue, digest: bytes) -> bool:
+    return any(
+        each.digest == digest and each.state in {State.QUEUED, State.USED}
+        for each in queue.submissions()
+    )
