@@ -29,6 +29,7 @@ from party.queue import HasLeft, NoQueue, Queue, Submission
 from party.readiness import Readiness, readiness
 from party.session import engaged, restored, session_id, session_round, state_name
 from party.submission.posted import Posted
+from party.transcripts import Transcripts
 from secagg import context
 from secagg.checks import Check
 from secagg.context import Attempt
@@ -47,6 +48,10 @@ from secagg.rounds.r5_certification import (
     sign_sum,
 )
 from secagg.rounds.session import ClientSession
+from secagg.transcript.evidence import EvidenceIntake, EvidenceMessage, TranscriptIntake
+from secagg.transcript.record import Transcript
+from secagg.transcript.recording import certified
+from secagg.transcript.verification import verify_transcript
 from secagg.wire.messages import (
     Abandonment,
     AbandonmentNotice,
@@ -61,6 +66,7 @@ from secagg.wire.messages import (
     GatheringNotice,
     Hello,
     KeyRoster,
+    MaskedInputChunk,
     ModelChunk,
     ModelRequest,
     ModelStart,
@@ -70,6 +76,9 @@ from secagg.wire.messages import (
     SumAnnouncement,
     SurvivorSet,
     SurvivorSignatures,
+    TranscriptChunk,
+    TranscriptRequest,
+    TranscriptStart,
     VectorChunk,
     Wire,
 )
@@ -124,6 +133,7 @@ class Client:
         source: BatchSource,
         randomness: Randomness,
         participation: Participation,
+        transcripts: Transcripts,
         extra_attempts: int = 0,
         audit: AuditLog | None = None,
     ) -> None:
@@ -135,10 +145,13 @@ class Client:
         self._source = source
         self._randomness = randomness
         self._participation = participation
+        self._transcripts = transcripts
         self._extra_attempts = extra_attempts
         self._audit = audit
         self._session = restored(hospital, journal.resumable)
         self._arriving = Arriving()
+        #: The rounds whose transcripts the server has been asked for, on this connection.
+        self._asked: set[int] = set()
         self._gathered: int | None = None
         self._problem: str | None = None
         #: Why the waiting batch could not be used; it is not offered again until something changes.
@@ -150,6 +163,7 @@ class Client:
     def hello(self, challenge: Challenge) -> Hello:
         """Introduce this hospital on a new connection, and say where it stands."""
         self._arriving = Arriving()
+        self._asked.clear()
         self._unusable = self._gathered = None
         entered_round, entered_attempt = self._journal.standing.entered
         named = session_id(self._session)
@@ -176,6 +190,27 @@ class Client:
         """What to tell the server about a waiting batch."""
         number = self._readiness().number
         return None if number is None else Ready(number)
+
+    def ask_for_transcript(self, number: int) -> TranscriptRequest | None:
+        """What to ask the server in order to get a round's transcript; None if it is held."""
+        if self._transcripts.of_round(number) is not None:
+            return None
+        self._asked.add(number)
+        return TranscriptRequest(number)
+
+    def awaits_transcript(self, number: int) -> bool:
+        """Whether the server has not answered yet."""
+        return number in self._asked
+
+    def transcript(self, number: int) -> Transcript | None:
+        """A round's verified transcript, with its certificate if that is known here."""
+        held = self._transcripts.of_round(number)
+        if held is None or held.certificate is not None:
+            return held
+        for certificate in self._journal.certificates:
+            if context.attempt_of(certificate) == held.attempt:
+                return certified(held, certificate)
+        return held
 
     def batches_changed(self) -> None:
         """The source has something new: what could not be used before may be usable now."""
@@ -265,6 +300,8 @@ class Client:
                 return self._advance(message)
             case SumAnnouncement():
                 return self._sum_announced(message)
+            case TranscriptStart() | TranscriptChunk() | MaskedInputChunk():
+                return self._transcript_arrives(message)
             case VectorChunk():
                 return self._sum_chunk(message)
             case CertificateNotice(certificate):
@@ -363,16 +400,19 @@ class Client:
     def _sum_announced(self, announcement: SumAnnouncement) -> Iterable[Wire]:
         """Expect the chunks of a sum; one that is signed here already is answered at once."""
         self._arriving.sum, self._arriving.skipped_sum = None, announcement.session
+        self._arriving.evidence, self._arriving.evidence_due = None, True
         signed, published = self._journal.resumable.signed, announcement.published
         if signed is not None and signed.published.round == published.round:
             same = signed.published.sum_digest == published.sum_digest
             require(same, Check.SUM_ONCE, SERVER, f"round {published.round}")
             return restore_signed(self._hospital, signed).outbound
         self._arriving.sum = SumIntake(self._hospital.policy, announcement)
+        self._arriving.evidence = EvidenceIntake(self._hospital.policy, published)
         return ()
 
     def _sum_chunk(self, chunk: VectorChunk) -> Iterable[Wire]:
         intake, self._arriving.sum = self._arriving.sum, None
+        self._arriving.evidence_due = False
         if intake is None:
             announced = chunk.session == self._arriving.skipped_sum
             require(announced, Check.EXPECTED_MESSAGE, SERVER, "a chunk of no announced sum")
@@ -398,6 +438,7 @@ class Client:
             standing=self._journal.standing,
             base_model_hash=self._chain.held.model_hash,
             next_model_hash=next_model_hash,
+            recomputed=self._recomputed(),
         )
         self._journal.record(step.durable, model=candidate)
         self._session = ClientSession(step.state)
@@ -410,6 +451,50 @@ class Client:
             model_hash=step.state.model_hash.hex(),
         )
         return step.state.outbound
+
+    def _recomputed(self) -> NDArray[np.int64] | None:
+        """The sum from the masked inputs, if the policy demands it; its transcript is kept."""
+        evidence, self._arriving.evidence = self._arriving.evidence, None
+        if self._hospital.policy.verification != "recompute" or evidence is None:
+            return None
+        total = evidence.recomputed()
+        if evidence.transcript is not None:
+            self._transcripts.put(evidence.transcript)
+        return total
+
+    def _transcript_arrives(self, message: EvidenceMessage) -> Iterable[Wire]:
+        """Evidence for an announced sum; or a piece of a transcript that was asked for."""
+        arriving = self._arriving
+        if arriving.evidence_due:
+            evidence, intake = arriving.evidence, arriving.sum
+            arriving.evidence = arriving.sum = None
+            if evidence is not None:
+                evidence.receive(message)
+                arriving.evidence, arriving.sum = evidence, intake
+            return ()
+        asked = not isinstance(message, MaskedInputChunk) and message.round in self._asked
+        require(asked, Check.EXPECTED_MESSAGE, SERVER, "a transcript that nobody asked for")
+        if isinstance(message, TranscriptStart):
+            arriving.transcript = TranscriptIntake(self._hospital.policy, message)
+            if not message.size:
+                self._asked.discard(message.round)
+        elif isinstance(message, TranscriptChunk):
+            self._asked_for(message)
+        return ()
+
+    def _asked_for(self, chunk: TranscriptChunk) -> None:
+        intake, self._arriving.transcript = self._arriving.transcript, None
+        if intake is None:
+            raise PeerViolation(Check.STREAM_IN_ORDER, SERVER, "a piece of no transcript")
+        found = intake.receive(chunk)
+        if found is None:
+            self._arriving.transcript = intake
+            return
+        self._asked.discard(chunk.round)
+        verify_transcript(found, self._hospital.policy)
+        ours = found.announcement.round == chunk.round
+        require(ours, Check.SESSION_MATCHES, SERVER, "the transcript of another round")
+        self._transcripts.put(found)
 
     def _certified(self, certificate: Certificate) -> Iterable[Wire]:
         """Adopt the model of a newer certificate, or ask for its bytes."""

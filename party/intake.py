@@ -14,6 +14,7 @@ from secagg.model import ModelSpec, canonical_size, decode, model_hash
 from secagg.policy import Policy
 from secagg.rounds.machine import SERVER, require
 from secagg.rounds.r5_certification import SumReceived
+from secagg.transcript.evidence import EvidenceIntake, TranscriptIntake
 from secagg.vector.ring import Words
 from secagg.vector.stream import StreamError, VectorReceiver
 from secagg.wire.messages import (
@@ -100,6 +101,8 @@ class Arriving:
     ``sum``, ``model``: the intakes. ``skipped_sum``, ``skipped_model``: whose chunks are let pass,
     the sum or model being held or refused already. ``wanted``: the certificate whose model was
     asked for; ``announcement``: an attempt that starts from that model, put off until it is here.
+    ``evidence``: for the sum; ``evidence_due``: between a sum's announcement and its first chunk,
+    when whatever comes of a transcript is that. ``transcript``: one that was asked for.
     """
 
     sum: SumIntake | None = None
@@ -108,3 +111,6 @@ class Arriving:
     skipped_model: bool = False
     wanted: Certificate | None = None
     announcement: Announcement | None = None
+    evidence: EvidenceIntake | None = None
+    evidence_due: bool = False
+    transcript: TranscriptIntake | None = None

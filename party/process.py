@@ -36,6 +36,7 @@ from party.submission.admission import Admission
 from party.submission.keyring import Keyring
 from party.submission.posted import digest_key
 from party.submission.trainer import Trainer
+from party.transcripts import Transcripts
 from secagg import policy as policies
 from secagg.cli import CommandError, ExitCode
 from secagg.crypto.randomness import SystemRandomness
@@ -111,6 +112,7 @@ def assemble(config: PartyConfig, database: Path, rehearsed: Loss | None = None)
         source,
         randomness,
         Participation(engine, queue, audit),
+        Transcripts(engine),
         config.limits.extra_charged_attempts,
         audit,
     )

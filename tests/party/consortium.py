@@ -22,6 +22,7 @@ from party.journal import Journal
 from party.ledger import Cost, Ledger
 from party.models import ModelStore
 from party.participation import Participation
+from party.transcripts import Transcripts
 from secagg.contribution import ContributionRule
 from secagg.crypto.hashing import Label, u64
 from secagg.crypto.randomness import SeededRandomness
@@ -139,6 +140,7 @@ class Party:
             self.source,
             self.randomness,
             Participation(self.engine),
+            Transcripts(self.engine),
             self.extra_attempts,
         )
 
