@@ -120,24 +120,24 @@ def encode(value: Line | Head) -> bytes:
 
 def decode(data: bytes) -> Line:
     """The inverse of :func:`encode`. Raises DecodeError for anything but the one form."""
-    return _decoded(data, Line)
+    line = _parsed(data, Line)
+    if encode(line) != data:
+        raise DecodeError("not in the one form that the node writes")
+    return line
 
 
 def decode_head(data: bytes) -> Head:
-    """A head from its bytes; one line feed at the end may be there. Raises DecodeError."""
-    return _decoded(data.removesuffix(b"\n"), Head)
+    """A head, in whatever form of JSON it was kept. Raises DecodeError."""
+    return _parsed(data, Head)
 
 
-def _decoded(data: bytes, kind: type[_Form]) -> _Form:
+def _parsed(data: bytes, kind: type[_Form]) -> _Form:
     if len(data) > MAX_LINE_BYTES:
         raise DecodeError(f"longer than the {MAX_LINE_BYTES} bytes that any line may have")
     try:
-        value = msgspec.json.decode(data, type=kind)
+        return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DecodeError(str(error)) from None
-    if encode(value) != data:
-        raise DecodeError("not in the one form that the node writes")
-    return value
 
 
 def _is_signed(identity_key: str, signature: str, seq: int, hashed: str) -> bool:

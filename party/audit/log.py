@@ -5,7 +5,7 @@ other; signed line by line with the hospital's identity key; mirrored into files
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -200,7 +200,7 @@ class AuditLog:
         """Whether the disk has refused the newest lines of ``audit.jsonl``."""
         return self._behind
 
-    def _lines(self, after: int) -> Iterator[bytes]:
+    def _lines(self, after: int) -> Generator[bytes, None, None]:
         with reading(self._engine).connect() as connection:
             yield from connection.execute(
                 select(AUDIT.c.line).where(AUDIT.c.seq > after).order_by(AUDIT.c.seq)

@@ -8,8 +8,8 @@ database is evidence, and the node refuses to start on it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, final
 
@@ -21,7 +21,7 @@ HEAD_FILE: Final = "audit.head"
 
 _PRIVATE: Final = 0o600
 
-Lines = Callable[[int], Iterator[bytes]]
+Lines = Callable[[int], Generator[bytes, None, None]]
 """The committed lines after the one with this number, in order, without line feeds."""
 
 
@@ -63,9 +63,10 @@ class Mirror:
             file.truncate(self._length)
             file.seek(self._length)
             seq, length = self._seq, self._length
-            for line in self._lines(self._seq):
-                length += file.write(line + b"\n")
-                seq += 1
+            with closing(self._lines(self._seq)) as missing:
+                for line in missing:
+                    length += file.write(line + b"\n")
+                    seq += 1
             _flush(file)
         if self._length == 0:
             _flush_directory(self.path.parent)
@@ -89,8 +90,7 @@ class Mirror:
             file = self.path.open("rb")
         except FileNotFoundError:
             return 0, 0
-        with file:
-            committed = self._lines(0)
+        with file, closing(self._lines(0)) as committed:
             while line := file.readline(MAX_LINE_BYTES + 1):
                 if not line.endswith(b"\n") and len(line) <= MAX_LINE_BYTES:
                     break
