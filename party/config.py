@@ -15,9 +15,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from cronsim import CronSim, CronSimError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from party.proxy import DIRECT, Proxy, Route, route
 from secagg.cli import CommandError, ExitCode
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -31,10 +40,34 @@ class _Section(BaseModel):
 
 
 class ServerAddress(_Section):
-    """Where the server listens; the node dials out and listens to nobody."""
+    """Where the server listens; the node dials out and listens to nobody.
+
+    ``proxy``: the HTTP proxy on the way, ``http://[user:password@]host:port``, or ``direct``;
+    without it the environment's HTTPS_PROXY and NO_PROXY hold.
+    """
 
     host: str
     port: Annotated[int, Field(ge=1, le=65535)]
+    proxy: SecretStr | None = None
+
+    @field_validator("proxy")
+    @classmethod
+    def _understood(cls, proxy: SecretStr | None) -> SecretStr | None:
+        if proxy is not None and proxy.get_secret_value() != DIRECT:
+            Proxy.parse(proxy.get_secret_value())
+        return proxy
+
+    def route(self) -> Route:
+        """How to reach the server, by this file and by the environment. Raises CommandError."""
+        configured = None if self.proxy is None else self.proxy.get_secret_value()
+        try:
+            return route(self.host, self.port, configured)
+        except ValueError as error:
+            raise CommandError(
+                f"The environment's proxy cannot be used: {error}.",
+                "Correct the variable, or set proxy in [server] of party.toml.",
+                ExitCode.USAGE,
+            ) from None
 
 
 class Tls(_Section):

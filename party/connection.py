@@ -15,6 +15,7 @@ from trio.abc import Stream
 
 from party.config import ServerAddress, Tls
 from party.identity import check_private
+from party.proxy import open_tunnel
 from secagg.cli import CommandError, ExitCode
 from secagg.wire.codec import decode_from_server, encode
 from secagg.wire.framing import MAX_FRAME_BYTES, FrameReader, frame
@@ -102,12 +103,17 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
 
 
 async def dial(address: ServerAddress, context: ssl.SSLContext, server_name: str) -> Stream:
-    """An encrypted stream to the server, handshake done.
+    """An encrypted stream to the server, handshake done; through the proxy, if one is named.
 
-    Raises OSError if it cannot be reached, trio.BrokenResourceError (caused by an ssl.SSLError)
-    if the two do not accept each other's certificates.
+    Raises OSError if it cannot be reached (ProxyRefused if the proxy is why);
+    trio.BrokenResourceError, caused by an ssl.SSLError, if the two do not accept each other's
+    certificates; CommandError if the environment names no usable proxy.
     """
-    plain = await trio.open_tcp_stream(address.host, address.port)
+    proxy = address.route().proxy
+    if proxy is None:
+        plain = await trio.open_tcp_stream(address.host, address.port)
+    else:
+        plain = await open_tunnel(proxy, address.host, address.port)
     _keep_alive(plain)
     stream = trio.SSLStream(plain, context, server_hostname=server_name)
     async with AsyncExitStack() as unless_done:
