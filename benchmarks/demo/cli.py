@@ -6,7 +6,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +22,7 @@ from benchmarks.demo.director import Director
 from benchmarks.demo.plan import Plan, drops, target
 from benchmarks.demo.processes import children
 from benchmarks.demo.report import Report, Round, report
+from benchmarks.demo.serving import Served, serve_forever
 from benchmarks.demo.setting import set_up
 from benchmarks.heart_disease.policy import CHOSEN, DELTA
 from party.status import StatusReport
@@ -64,12 +65,26 @@ def demo(
         Path | None,
         typer.Option(help="Make everything in this new directory, and leave it with its logs."),
     ] = None,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve",
+            help="Instead: start everybody, print one JSON line that says how to post to each "
+            "hospital, and stay until SIGTERM or Ctrl-C.",
+        ),
+    ] = False,
     output: Annotated[Format, typer.Option("--format", help="text or json.")] = Format.TEXT,
 ) -> None:
     """Four hospitals train a model; one is killed mid-round, the round completes, it comes back.
 
     One server and four hospitals, each a process, over TLS on loopback, with real patients' data.
     """
+    if serve and drop is not None:
+        raise CommandError(
+            "Nobody is killed while the demonstration serves.",
+            "Leave out --drop or --serve.",
+            ExitCode.USAGE,
+        )
     plan = Plan(
         rounds,
         drops([DEFAULT_DROP] if drop is None else drop, rounds),
@@ -80,6 +95,9 @@ def demo(
         directory = keep or Path(
             context.enter_context(tempfile.TemporaryDirectory(prefix="secagg-demo-"))
         )
+        if serve:
+            trio.run(stand_by, plan, directory)
+            return
         found = trio.run(perform, plan, directory)
     if output is Format.JSON:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(found)).decode() + "\n")
@@ -89,10 +107,7 @@ def demo(
 
 async def perform(plan: Plan, directory: Path) -> Report:
     """Play ``plan`` in ``directory``. Raises CommandError if it fails or is stopped."""
-    console, begun = Console(stderr=True, highlight=False), time.monotonic()
-
-    def tell(line: str) -> None:
-        console.print(f"[{time.monotonic() - begun:5.1f} s] {line}", markup=False, soft_wrap=True)
+    tell = _teller()
 
     def show(found: Round) -> None:
         tell(printing.one_line(found))
@@ -115,6 +130,33 @@ async def perform(plan: Plan, directory: Path) -> Report:
         )
     tell("all processes have ended")
     return report(statuses)
+
+
+async def stand_by(plan: Plan, directory: Path) -> None:
+    """Serve ``plan`` in ``directory`` until a signal. Raises CommandError if a process ends."""
+    tell = _teller()
+
+    def announce(served: Served) -> None:
+        sys.stdout.write(msgspec.json.encode(served).decode() + "\n")
+        sys.stdout.flush()
+
+    async with trio.open_nursery() as nursery:
+        running = trio.CancelScope()
+        await nursery.start(_cancel_on_signals, running)
+        with running:
+            await serve_forever(plan, directory, tell, announce)
+        nursery.cancel_scope.cancel()
+    tell("all processes have ended")
+
+
+def _teller() -> Callable[[str], None]:
+    """Prints on stderr what happens, and when."""
+    console, begun = Console(stderr=True, highlight=False), time.monotonic()
+
+    def tell(line: str) -> None:
+        console.print(f"[{time.monotonic() - begun:5.1f} s] {line}", markup=False, soft_wrap=True)
+
+    return tell
 
 
 async def _cancel_on_signals(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.heart_disease.dataset import HOSPITALS
 from secagg.cli import ExitCode
+from tests.benchmarks.demo.locks import still_runs
 
 DEMO = [sys.executable, "-c", "from secagg.cli import main; main()", "demo"]
 THREE = ["cleveland", "hungary", "va-long-beach"]
@@ -78,13 +78,3 @@ def test_stopped_in_the_middle_it_leaves_no_process_behind(tmp_path: Path) -> No
         log = (tmp_path / "kept" / "logs" / f"{name}.log").read_text()
         assert '"event": "stopping"' in log
         assert not still_runs(tmp_path / "kept" / name)
-
-
-def still_runs(home: Path) -> bool:
-    """Whether a process holds the lock of the state directory in ``home``."""
-    with (home / "state" / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.demo.plan import Plan
-from benchmarks.demo.setting import set_up
+from benchmarks.demo.setting import set_up, set_up_for_posting
 from benchmarks.heart_disease import dataset
 from benchmarks.heart_disease.policy import Mode, Target
 from party.config import load
@@ -30,6 +30,8 @@ def test_every_hospital_has_its_own_records_and_no_other(tmp_path: Path) -> None
     assert tuple(created.hospitals) == dataset.HOSPITALS
     for name, split in dataset.load().items():
         data = load(created.hospitals[name]).data
+        assert data is not None
+        assert data.train is not None
         assert data.test is not None
         assert data.rounds == 2
         assert sorted(records(data.train), key=by_id) == sorted(
@@ -38,13 +40,26 @@ def test_every_hospital_has_its_own_records_and_no_other(tmp_path: Path) -> None
         assert records(data.test) == [row.record for row in split.test]
 
 
+def test_for_posting_there_is_a_request_in_the_place_of_records(tmp_path: Path) -> None:
+    created, postings = set_up_for_posting(tmp_path, Plan(2, (), Target("exact", "1"), 7))
+    assert tuple(postings) == dataset.HOSPITALS
+    for name, posting in postings.items():
+        config = load(created.hospitals[name])
+        assert config.data is None
+        assert config.ehr is not None
+        assert config.ehr.fernet_key_file == posting.fernet_key_file
+        body = json.loads(posting.batch_file.read_bytes())
+        assert len(body["patient_data_list"]) == len(dataset.load()[name].train)
+        assert not (posting.batch_file.parent / "train.jsonl").exists()
+
+
 def test_the_seed_is_of_the_order_of_the_records_and_of_nothing_else(tmp_path: Path) -> None:
     made = {
         name: set_up(tmp_path / name, Plan(2, (), None, seed))
         for name, seed in (("one", 1), ("same", 1), ("two", 2))
     }
     orders = {
-        name: load(created.hospitals["hungary"]).data.train.read_bytes()
+        name: (created.hospitals["hungary"].parent / "train.jsonl").read_bytes()
         for name, created in made.items()
     }
     assert orders["one"] == orders["same"]
