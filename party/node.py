@@ -22,10 +22,14 @@ from party.queue import Submission
 from party.rehearsal import Loss
 from party.submission.posted import Posted
 from secagg.errors import SecaggError
+from secagg.transcript.record import Transcript
 from secagg.wire.messages import PROTOCOL, Challenge, Ready, Wire
 
 GREETING_SECONDS: Final = 30
 """How long reaching the server, and then its first message, may take."""
+
+TRANSCRIPT_SECONDS: Final = 30
+"""How long the server may take to send a transcript that it is asked for."""
 
 _log = structlog.get_logger("secagg.party")
 
@@ -34,6 +38,10 @@ T = TypeVar("T")
 
 class ServerUnfit(SecaggError):
     """This server cannot be worked with; the text says why and how to mend it."""
+
+
+class NotConnected(SecaggError):
+    """The server is needed for this, and there is no connection to it."""
 
 
 @final
@@ -64,6 +72,7 @@ class Node:
         self._moved = trio.Event()
         self._posted = trio.Event()
         self._told: tuple[Ready, int] | None = None
+        self._connection: Connection | None = None
         #: Where the client stood after its last step.
         self.view: View = client.view()
         #: Whether the server has this hospital's Hello on an open connection.
@@ -97,6 +106,22 @@ class Node:
         await self._step(self._client.return_)
         self._posted.set()
 
+    async def transcript(self, number: int) -> Transcript | None:
+        """The verified transcript of a training round: the one held here, or the server's.
+
+        None if the server has none, or none that holds. Raises NotConnected; trio.TooSlowError if
+        the server does not answer.
+        """
+        request = await self._in_thread(partial(self._client.ask_for_transcript, number))
+        if request is not None:
+            if self._connection is None:
+                raise NotConnected("the server cannot be reached now; ask again later")
+            await self._connection.send(request)
+            with trio.fail_after(TRANSCRIPT_SECONDS):
+                while self._client.awaits_transcript(number):
+                    await self.moved()
+        return await self._in_thread(partial(self._client.transcript, number))
+
     async def run(self) -> None:
         """Stay connected until cancelled."""
         while True:
@@ -108,7 +133,7 @@ class Node:
                 _log.warning("connection lost", reason=explained(lost, self.connected))
             except* (SecaggError, trio.TooSlowError) as unfit:
                 _log.error("connection unusable", reason=explained(unfit, self.connected))
-            self.connected = False
+            self.connected, self._connection = False, None
             pause = self._backoff.after(trio.current_time() - opened)
             _log.info("reconnecting", seconds=round(pause, 2))
             await trio.sleep(pause)
@@ -123,6 +148,7 @@ class Node:
             connection.accept_large_frames()
             await connection.send(await self._step(lambda: self._client.hello(challenge)))
             self.connected, self._told = True, None
+            self._connection = connection
             _log.info("connected", state=self.view.state, round=self.view.round)
             await self._send(connection, await self._step(self._client.repeat))
             await self._offer(connection)

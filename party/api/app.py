@@ -9,7 +9,7 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from party.api import errors, health, participation, reference, submissions
+from party.api import errors, health, participation, reference, submissions, transcripts
 from party.api.access import Access, Rules
 from party.api.limits import BodyLimit
 from party.api.services import Services
@@ -32,7 +32,7 @@ def application(services: Services) -> FastAPI:
         responses=errors.documented(_ANYWHERE),
     )
     errors.install(app)
-    for routes in (submissions, participation, health):
+    for routes in (submissions, participation, transcripts, health):
         app.include_router(routes.router(services))
     app.include_router(reference.router(app))
     config = services.config

@@ -4,27 +4,31 @@ the core's own session, moved by hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import trio
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
+from party.audit.log import AuditLog
 from party.batches import BatchError, Progress, Taken
 from party.chain import Chain
 from party.client import Client
 from party.database import open_database
-from party.journal import Journal
+from party.journal import Follower, Journal
 from party.ledger import Cost, Ledger
 from party.models import ModelStore
 from party.participation import Participation
+from party.queue import Queue
+from party.submission.posted import Posted
 from party.transcripts import Transcripts
 from secagg.contribution import ContributionRule
-from secagg.crypto.hashing import Label, u64
+from secagg.crypto.hashing import Label, digest, u64
 from secagg.crypto.randomness import SeededRandomness
 from secagg.crypto.secret import Secret
 from secagg.crypto.signatures import IdentityKey
@@ -43,9 +47,13 @@ from secagg.rounds.machine import Hospital
 from secagg.rounds.r0_advertise_keys import announce
 from secagg.rounds.r2_masked_input import MaskedInputReceived
 from secagg.rounds.r4_unmasking import Unmasked
-from secagg.rounds.r5_certification import Concluded, publish_sum
+from secagg.rounds.r5_certification import Certifying, Concluded, publish_sum
 from secagg.rounds.session import ServerSession
+from secagg.transcript.evidence import Evidence
+from secagg.transcript.record import Transcript
+from secagg.transcript.recording import published
 from secagg.vector.aggregate import Aggregate
+from secagg.vector.packing import pack
 from secagg.vector.ring import Words
 from secagg.vector.stream import VectorReceiver
 from secagg.wire.codec import decode_from_client, decode_from_server, encode
@@ -104,9 +112,37 @@ class FixedSource:
         self.posted = trio.Event()
 
 
+class Posting:
+    """A training for queued payloads that are vectors already; ``broken``: none can be opened."""
+
+    def __init__(self) -> None:
+        self.broken = False
+
+    def contribution(self, kind: str, payload: bytes, model: Model) -> NDArray[np.int64]:
+        if self.broken:
+            raise BatchError("no key of this node opens it")
+        return np.frombuffer(payload, np.int64)
+
+
+def posted(number: int, vector: Sequence[int] = (1, 2, 3, 4, 5, 16)) -> Posted:
+    """A batch for a party with a queue."""
+    payload = np.array(vector, np.int64).tobytes()
+    return Posted(
+        number=number,
+        kind="records",
+        digest=digest(Label.SUBMISSION, u64(number), payload),
+        payload=payload,
+        patients=vector[-1] // SPEC.contribution.count_weight,
+        encrypted_bytes=len(payload),
+    )
+
+
 @dataclass(slots=True)
 class Party:
-    """One hospital: its keys, its files, and the client that runs on them now."""
+    """One hospital: its keys, its files, and the client that runs on them now.
+
+    ``posting``: what makes vectors of what is in its queue; None: it trains on ``source``.
+    """
 
     hospital: Hospital
     path: Path
@@ -114,6 +150,10 @@ class Party:
     randomness: SeededRandomness
     budget: tuple[Fraction, Fraction]
     extra_attempts: int = 0
+    posting: Posting | None = None
+    kept_models: int = 1
+    queue: Queue | None = field(init=False, default=None)
+    audit: AuditLog | None = field(init=False, default=None)
     engine: Engine = field(init=False)
     journal: Journal = field(init=False)
     ledger: Ledger | None = field(init=False)
@@ -130,18 +170,26 @@ class Party:
         cost = Cost.of(policy)
         self.ledger = None if cost is None else Ledger(self.engine, cost, *self.budget)
         models = ModelStore(self.engine)
-        self.journal = Journal(self.engine, self.ledger, models)
+        followers: list[Follower] = []
+        if self.posting is not None:
+            directory = self.path.with_suffix("")
+            directory.mkdir(exist_ok=True)
+            self.audit = AuditLog(self.engine, directory, self.hospital, cost, self.randomness)
+            self.queue = Queue(self.engine, self.posting, self.hospital.u, 4, self.audit)
+            followers = [self.queue, self.audit]
+        self.journal = Journal(self.engine, self.ledger, models, followers, self.kept_models)
         self.chain = Chain(self.hospital, SPEC, self.journal, models, self.randomness)
         self.client = Client(
             self.hospital,
             self.journal,
             self.chain,
             self.ledger,
-            self.source,
+            self.source if self.queue is None else self.queue,
             self.randomness,
-            Participation(self.engine),
+            Participation(self.engine, self.queue, self.audit),
             Transcripts(self.engine),
             self.extra_attempts,
+            self.audit,
         )
 
     def restart(self) -> None:
@@ -170,6 +218,7 @@ class Consortium:
     receivers: dict[int, VectorReceiver] = field(default_factory=dict)
     refusals: dict[int, list[str]] = field(default_factory=dict)
     total: NDArray[np.int64] | None = None
+    transcript: Transcript | None = None
     adopted: int = 0
 
     def announce(self, number: int, attempt: int = 1) -> frozenset[int]:
@@ -260,7 +309,17 @@ class Consortium:
                 aggregate.add(start, words)
         aggregate.unmask(state.masks)
         self.total = aggregate.total() - state.surplus_noise()
-        return self.server.advance(publish_sum(state, self.total))
+        step = publish_sum(state, self.total)
+        if isinstance(step.state, Certifying):
+            self.transcript = published(state, step.state.published, self.total)
+            evidence = Evidence(self.transcript, self.masked_input)
+            step = replace(step, state=replace(step.state, evidence=evidence))
+        return self.server.advance(step)
+
+    def masked_input(self, u: int) -> Iterator[tuple[int, bytes]]:
+        """(start, packed bytes) of each chunk of party u's masked input, as it was received."""
+        for start, words in self.spool[u]:
+            yield start, pack(words, self.policy.ring.bits)
 
     def notify(self, message: Wire) -> dict[int, list[Wire]]:
         """Send one message to everybody that can be reached; their replies, by party."""
@@ -282,8 +341,13 @@ def assemble(
     noise: NoiseSpec = NOISE,
     epsilon: str = "1",
     max_charged_attempts: int = 3,
+    posting: bool = False,
+    verification: Literal["published", "recompute"] = "published",
 ) -> Consortium:
-    """A consortium of ``n`` hospitals with their databases in ``directory``."""
+    """A consortium of ``n`` hospitals with their databases in ``directory``.
+
+    ``posting``: they have queues, and nothing in them.
+    """
     randomness = SeededRandomness(b"consortium")
     identities = {u: IdentityKey(Secret(randomness.draw(32))) for u in range(n + 1)}
     policy = checked(
@@ -304,6 +368,7 @@ def assemble(
             noise=noise,
             model=SPEC,
             max_charged_attempts=max_charged_attempts,
+            verification=verification,
         )
     )
     parties = {
@@ -313,6 +378,7 @@ def assemble(
             FixedSource(np.array([u, -u, 2 * u, 0, 1, 16], np.int64)),
             randomness.fork(u64(u)),
             (Fraction(epsilon), Fraction("0.001")),
+            posting=Posting() if posting else None,
         )
         for u in policy.members
     }
