@@ -20,6 +20,14 @@ def consortium(tmp_path: Path) -> Iterator[Consortium]:
     made.close()
 
 
+@pytest.fixture
+def posting(tmp_path: Path) -> Iterator[Consortium]:
+    """The same, with queues instead of standing batches."""
+    made = assemble(tmp_path, posting=True)
+    yield made
+    made.close()
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
     """A PostgreSQL server; the tests that ask for it are passed over where none is installed."""

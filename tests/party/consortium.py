@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import trio
 from numpy.typing import NDArray
-from sqlalchemy import Engine
+from sqlalchemy import URL, Engine
 
 from party.audit.log import AuditLog
 from party.batches import BatchError, Progress, Taken
@@ -145,7 +145,7 @@ class Party:
     """
 
     hospital: Hospital
-    path: Path
+    path: Path | URL
     source: FixedSource
     randomness: SeededRandomness
     budget: tuple[Fraction, Fraction]

@@ -92,7 +92,8 @@ class Coordinator:
         party = self.consortium.parties[u]
         backoff = Backoff(0.01, 0.05, SeededRandomness(bytes([u])))
         digest = self.consortium.policy.digest()
-        return Node(party.client, party.source, digest, self.dial, backoff)
+        source = party.source if party.queue is None else party.queue
+        return Node(party.client, source, digest, self.dial, backoff)
 
     async def all_ready(self, number: int) -> None:
         """Wait until every party is connected and has offered a batch for ``number``."""
