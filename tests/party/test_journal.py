@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import Connection, Engine, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from party.database import open_database
-from party.journal import ENTRIES, SEALED_ANSWERS, Journal, Resumable
+from party.journal import ENTRIES, SEALED_ANSWERS, Journal, Overtaken, Resumable
 from party.ledger import CHARGES, Cost, Ledger
 from party.models import ModelStore, StoredModel
 from secagg.context import Attempt
@@ -134,6 +135,27 @@ def test_entries_cannot_be_changed_or_removed(journal: Journal, engine: Engine) 
     assert opened(engine).standing.entered == (1, 1)
 
 
+def test_whoever_is_overtaken_writes_nothing_more(journal: Journal, engine: Engine) -> None:
+    """Two processes over one journal: the one whose summary is out of date must not act on it."""
+    journal.record((Entered(attempt(1)),))
+    other = opened(engine)
+    other.record((Entered(attempt(2)),))
+    for _ in range(2):
+        with pytest.raises(Overtaken, match="Another node"):
+            journal.record((Charged(attempt(1), b"u" * 32),))
+    assert journal.standing.charged == 0
+    other.record((Charged(attempt(2), b"u" * 32),))
+    assert opened(engine).standing == other.standing
+
+
+def test_a_refused_step_does_not_overtake_its_own_journal(engine: Engine) -> None:
+    poor = opened(engine, epsilon="0.000001")
+    with pytest.raises(BudgetExceeded):
+        poor.record((Entered(attempt(1)), Charged(attempt(1), b"u" * 32)))
+    poor.record((Entered(attempt(1)),))
+    assert poor.standing.entered == (1, 1)
+
+
 def test_a_charge_and_its_entry_are_one_step(engine: Engine) -> None:
     poor = opened(engine, epsilon="0.000001")
     with pytest.raises(BudgetExceeded):
@@ -204,6 +226,84 @@ def test_a_model_is_stored_with_the_entry_that_names_it(journal: Journal, engine
     journal.record((Certified(certificate(1)),))
     assert models.get(b"n" * 32) == b"new"
     assert models.get(b"o" * 32) is None
+
+
+def kept(models: ModelStore, numbers: range) -> list[int]:
+    return [number for number in numbers if models.get(bytes([number]) * 32) is not None]
+
+
+def test_the_newest_certified_models_stay(engine: Engine) -> None:
+    models = ModelStore(engine)
+    journal = Journal(engine, None, models, kept_models=3)
+    for number in range(1, 6):
+        name = bytes([number]) * 32
+        journal.record((Certified(certificate(number, name)),), model=StoredModel(name, name))
+    assert kept(models, range(1, 6)) == [3, 4, 5]
+    journal = Journal(engine, None, models, kept_models=2)
+    signed = certificate_signed(7)
+    journal.record((signed,), model=StoredModel(signed.model_hash, b"candidate"))
+    name = bytes([6]) * 32
+    journal.record((Certified(certificate(6, name)),), model=StoredModel(name, name))
+    assert kept(models, range(1, 7)) == [5, 6]
+    assert models.get(signed.model_hash) == b"candidate"
+
+
+@dataclass(slots=True)
+class Notes:
+    """A follower that remembers, and may refuse."""
+
+    seen: list[tuple[Entry, int | None]] = field(default_factory=list)
+    commits: int = 0
+    refusing: bool = False
+
+    def follow(self, connection: Connection, entry: Entry, batch: int | None) -> None:
+        if self.refusing:
+            raise BudgetExceeded("not this one")
+        self.seen.append((entry, batch))
+
+    def committed(self) -> None:
+        self.commits += 1
+
+
+def test_followers_write_in_the_transaction_of_each_entry(engine: Engine) -> None:
+    notes = Notes()
+    ledger = Ledger(engine, COST, Fraction(1), Fraction("0.001"))
+    journal = Journal(engine, ledger, ModelStore(engine), [notes])
+    entered, charged = Entered(attempt(1)), Charged(attempt(1), b"u" * 32)
+    journal.record((entered, charged), batch=7)
+    assert notes.seen == [(entered, 7), (charged, 7)]
+    assert notes.commits == 1
+    notes.refusing = True
+    with pytest.raises(BudgetExceeded):
+        journal.record((Charged(attempt(2), b"u" * 32),))
+    assert notes.commits == 1
+    assert journal.standing == opened(engine).standing
+    assert journal.standing.charged == 1
+
+
+def test_an_answered_attempt_is_known_until_its_round_is_closed(
+    journal: Journal, engine: Engine
+) -> None:
+    journal.record((Entered(attempt(2)), survivor_signed(2), AnswerReleased(attempt(2))))
+    journal.record((AbandonmentSigned(2, b"w" * 64),))
+    assert journal.resumable.confirmed is None
+    assert journal.resumable.released == opened(engine).resumable.released == attempt(2)
+    journal.record((Abandoned(1),))
+    assert journal.resumable.released == attempt(2)
+    journal.record((Abandoned(2),))
+    assert journal.resumable.released is None
+    assert opened(engine).resumable == Resumable()
+
+
+def test_answers_that_nobody_needs_are_erased(
+    journal: Journal, engine: Engine, tmp_path: Path
+) -> None:
+    journal.record((Entered(attempt(1)), survivor_signed(1)))
+    assert files_with(tmp_path, SECRET_ANSWER)
+    journal.erase_answers()
+    assert not files_with(tmp_path, SECRET_ANSWER)
+    assert journal.resumable == opened(engine).resumable == Resumable()
+    journal.erase_answers()
 
 
 def test_an_abandonments_document_is_kept(journal: Journal, engine: Engine) -> None:

@@ -14,19 +14,21 @@ from trio.testing import memory_stream_pair
 
 from party.backoff import Backoff
 from party.node import GREETING_SECONDS, Node
+from party.queue import HasLeft, NumberTooFar, State, Submission
 from secagg.crypto.randomness import SeededRandomness
 from secagg.rounds.r5_certification import Concluded
 from secagg.wire.codec import encode
 from secagg.wire.framing import frame
 from secagg.wire.messages import (
     Announcement,
+    GatheringNotice,
     MaskedInputSignature,
     Refusal,
     SurvivorSignature,
     UnmaskingAnswer,
     Wire,
 )
-from tests.party.consortium import Consortium
+from tests.party.consortium import Consortium, posted
 from tests.party.coordinator import Coordinator
 
 
@@ -110,6 +112,115 @@ async def test_a_batch_that_comes_later_is_offered_when_it_comes(consortium: Con
             while coordinator.ready != {1: 5}:
                 await trio.sleep(0.01)
             nursery.cancel_scope.cancel()
+
+
+# --- posts ----------------------------------------------------------------------------------------
+
+
+async def test_what_is_posted_is_offered_at_once_and_used(posting: Consortium) -> None:
+    async with running(posting) as (coordinator, nodes):
+        for node in nodes.values():
+            while not node.connected:
+                await node.moved()
+        assert coordinator.ready == {}
+        posts = {u: await node.submit(posted(4, (u, 0, 0, 0, 0, 16))) for u, node in nodes.items()}
+        await coordinator.all_ready(4)
+        await coordinator.deliver(posting.announce(4))
+        await coordinator.go_on()
+        for u, node in nodes.items():
+            while node.view.closed < 4:
+                await node.moved()
+            queue = posting.parties[u].queue
+            assert queue is not None
+            used = queue.submission(posts[u].id)
+            assert used is not None
+            assert (used.state, used.round) == (State.USED, 4)
+            assert (await node.submit(posted(4, (u, 0, 0, 0, 0, 16)))).repeated
+
+
+async def test_what_is_posted_while_the_server_is_away_is_offered_when_it_is_back(
+    posting: Consortium,
+) -> None:
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            coordinator = Coordinator(posting, nursery)
+            node = coordinator.node(1)
+            assert (await node.submit(posted(2))).number == 2
+            assert not node.connected
+            nursery.start_soon(node.run)
+            while coordinator.ready != {1: 2}:
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_hundred_posts_of_one_batch_at_once_are_one_submission(
+    posting: Consortium,
+) -> None:
+    submissions: list[Submission] = []
+
+    async def post(node: Node) -> None:
+        submissions.append(await node.submit(posted(1)))
+
+    async with trio.open_nursery() as nursery:
+        node = Coordinator(posting, nursery).node(1)
+        for _ in range(100):
+            nursery.start_soon(post, node)
+    assert len({each.id for each in submissions}) == 1
+    assert sum(not each.repeated for each in submissions) == 1
+
+
+async def test_a_refused_post_changes_nothing(posting: Consortium) -> None:
+    async with running(posting) as (coordinator, nodes):
+        await nodes[1].submit(posted(3))
+        while coordinator.ready != {1: 3}:
+            await trio.sleep(0.01)
+        with pytest.raises(NumberTooFar):
+            await nodes[1].submit(posted(20_000))
+        await nodes[1].submit(posted(2))
+        while coordinator.ready != {1: 2}:
+            await trio.sleep(0.01)
+
+
+async def test_a_hospital_leaves_and_returns(posting: Consortium) -> None:
+    async with running(posting) as (coordinator, nodes):
+        for u, node in nodes.items():
+            await node.submit(posted(1, (u, 0, 0, 0, 0, 16)))
+        await coordinator.all_ready(1)
+        await nodes[4].leave()
+        assert nodes[4].view.left
+        with pytest.raises(HasLeft):
+            await nodes[4].submit(posted(2))
+        del coordinator.ready[4]
+        await coordinator.deliver(posting.announce(1))
+        posting.collect([await coordinator.take() for _ in posting.policy.members])
+        assert list(posting.refusals) == [4]
+        await coordinator.deliver(posting.server.close())
+        await coordinator.go_on()
+        assert isinstance(posting.server.state, Concluded)
+        assert posting.server.state.certificate.u3 == (1, 2, 3)
+        while nodes[4].view.closed < 1:
+            await nodes[4].moved()
+        assert nodes[4].connected
+        assert 4 not in coordinator.ready
+        await nodes[4].return_()
+        await nodes[4].submit(posted(2))
+        while coordinator.ready.get(4) != 2:
+            await trio.sleep(0.01)
+
+
+async def test_it_knows_how_many_have_gathered_while_it_is_connected(
+    posting: Consortium,
+) -> None:
+    async with running(posting) as (coordinator, nodes):
+        while not nodes[1].connected:
+            await nodes[1].moved()
+        assert nodes[1].gathered is None
+        await coordinator.peers[1].send(GatheringNotice(3))
+        while nodes[1].gathered != 3:
+            await nodes[1].moved()
+        await coordinator.peers[1].stream.aclose()
+        while nodes[1].gathered is not None:
+            await trio.sleep(0.01)
 
 
 # --- servers that cannot be worked with -----------------------------------------------------------

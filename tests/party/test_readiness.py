@@ -60,3 +60,11 @@ def test_a_dispute_and_an_empty_source_offer_nothing(consortium: Consortium) -> 
     disputed = judged(consortium, OPEN, disputed=True)
     assert (disputed.number, disputed.state) == (None, "disputed")
     assert "CHK-509" in (disputed.problem or "")
+
+
+def test_a_hospital_that_has_left_offers_nothing(consortium: Consortium) -> None:
+    party = consortium.parties[1]
+    found = readiness(
+        consortium.policy, OPEN, Progress(2, 2), party.source, party.ledger, False, left=True
+    )
+    assert found == Readiness(None, "has left")
