@@ -25,6 +25,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from party.proxy import DIRECT, Proxy, Route, route
 from secagg.cli import CommandError, ExitCode
@@ -132,6 +134,38 @@ class PrivacyBudget(_Section):
     def exact(self) -> tuple[Fraction, Fraction]:
         """(epsilon, delta), exactly as written."""
         return Fraction(self.epsilon), Fraction(self.delta)
+
+
+class Database(_Section):
+    """A PostgreSQL database for everything that the node keeps, instead of a file in state_dir.
+
+    ``url``: ``postgresql://user@host/name?sslmode=verify-full&sslrootcert=ca.crt``. Without TLS on
+    this machine only; the password belongs into libpq's password file (~/.pgpass, or PGPASSFILE).
+    """
+
+    url: str
+
+    @property
+    def place(self) -> URL:
+        """The URL, taken apart."""
+        return make_url(self.url)
+
+    @field_validator("url")
+    @classmethod
+    def _safe(cls, url: str) -> str:
+        try:
+            place = make_url(url)
+        except ArgumentError:
+            raise ValueError("it is no database URL: postgresql://user@host/name") from None
+        if place.drivername != "postgresql" or not place.database:
+            raise ValueError("only postgresql://user@host/name is supported, beside a file")
+        if place.password is not None or "password" in place.query:
+            raise ValueError("take the password out: it belongs into ~/.pgpass, with mode 0600")
+        if place.query.get("sslmode") != "verify-full" and not all(map(_is_here, _hosts(place))):
+            raise ValueError(
+                "this server is on another machine: add ?sslmode=verify-full, and sslrootcert"
+            )
+        return url
 
 
 class Models(_Section):
@@ -255,6 +289,7 @@ class PartyConfig(BaseSettings):
     data: Data | None = None
     ehr: Ehr | None = None
     budget: PrivacyBudget | None = None
+    database: Database | None = None
     limits: Limits = Field(default_factory=Limits)
     models: Models = Field(default_factory=Models)
     api: Api = Field(default_factory=Api)
@@ -326,6 +361,20 @@ def _located(section: M, base: Path) -> M:
         elif isinstance(value, BaseModel):
             changes[name] = _located(value, base)
     return section.model_copy(update=changes)
+
+
+def _hosts(place: URL) -> list[str]:
+    """Every host that libpq may connect to under this URL; none is a socket on this machine."""
+    named = [place.host or ""]
+    for option in ("host", "hostaddr"):
+        value = place.query.get(option, ())
+        named += value.split(",") if isinstance(value, str) else value
+    return [host for host in named if host]
+
+
+def _is_here(host: str) -> bool:
+    """Whether ``host`` is a directory (of a Unix socket) or loopback."""
+    return host.startswith("/") or host == "localhost" or _is_loopback(host)
 
 
 def _is_loopback(host: str) -> bool:

@@ -34,6 +34,9 @@ WholeNumber: Final = BigInteger().with_variant(Integer, "sqlite")
 BUSY_SECONDS: Final = 60
 """How long a transaction waits for another process's."""
 
+CLAIM_SECONDS: Final = 10
+"""How long a node waits for the end of the one that had the database before."""
+
 _READING: Final = "reading"
 
 
@@ -63,13 +66,13 @@ def reading(engine: Engine) -> Engine:
 
 
 @contextmanager
-def claimed(engine: Engine) -> Iterator[None]:
+def claimed(engine: Engine, patience: float = CLAIM_SECONDS) -> Iterator[None]:
     """Be the only node on the database. A SQLite file is claimed with its state directory.
 
     Raises CommandError if another node is there.
     """
     if engine.dialect.name == "postgresql":
-        with postgresql.claimed(engine):
+        with postgresql.claimed(engine, patience):
             yield
     else:
         yield

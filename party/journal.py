@@ -18,19 +18,20 @@ from sqlalchemy import (
     Connection,
     Engine,
     ForeignKey,
-    Integer,
     LargeBinary,
     String,
     Table,
     delete,
+    func,
     insert,
     select,
 )
 
 from party.append_only import append_only
-from party.database import METADATA, empty_log, reading
+from party.database import METADATA, WholeNumber, empty_log, reading
 from party.ledger import Ledger
 from party.models import ModelStore, StoredModel
+from secagg.cli import CommandError, ExitCode
 from secagg.context import Attempt
 from secagg.rounds.journal import (
     Abandoned,
@@ -50,8 +51,8 @@ ENTRIES: Final = append_only(
     Table(
         "entries",
         METADATA,
-        Column("id", Integer, primary_key=True),
-        Column("written_at", Integer, nullable=False),
+        Column("id", WholeNumber, primary_key=True),
+        Column("written_at", WholeNumber, nullable=False),
         Column("kind", String, nullable=False),
         Column("body", LargeBinary, nullable=False),
     )
@@ -62,7 +63,7 @@ SEALED_ANSWERS: Final = Table(
     "sealed_answers",
     METADATA,
     Column("entry", ForeignKey("entries.id"), primary_key=True),
-    Column("round", Integer, nullable=False),
+    Column("round", WholeNumber, nullable=False),
     Column("body", LargeBinary, nullable=False),
 )
 
@@ -70,7 +71,7 @@ ABANDONMENTS: Final = append_only(
     Table(
         "abandonments",
         METADATA,
-        Column("round", Integer, primary_key=True),
+        Column("round", WholeNumber, primary_key=True),
         Column("body", LargeBinary, nullable=False),
     )
 )
@@ -140,6 +141,18 @@ class Resumable:
         return remaining
 
 
+class Overtaken(CommandError):
+    """Another process has written to this journal: what this one knows of it is out of date."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another node has written to this node's journal.",
+            "Two nodes over one database contradict each other. Find the other one and stop it; "
+            "then start this one again.",
+            ExitCode.USAGE,
+        )
+
+
 class Follower(Protocol):
     """Whoever writes in the journal's transactions, so that neither is without the other."""
 
@@ -183,6 +196,7 @@ class Journal:
         self.certificates: tuple[Certificate, ...] = ()
         self.abandonment: Abandonment | None = None
         with reading(engine).connect() as connection:
+            self._newest = _newest(connection)
             for entry in _entries(connection):
                 self._remember(entry)
             newest = connection.execute(
@@ -208,11 +222,13 @@ class Journal:
 
         ``model``: the one that the entries name. ``abandonment``: the document behind an
         ``Abandoned``. ``batch``: the queued submission of the attempt that the entries are about.
-        Raises BudgetExceeded for a ``Charged`` that the ledger refuses; nothing of the step is then
-        recorded, by nobody.
+        Raises BudgetExceeded for a ``Charged`` that the ledger refuses, Overtaken if another
+        process has written here; nothing of the step is then recorded, by nobody.
         """
         erased = False
         with self._engine.begin() as connection:
+            if _newest(connection) != self._newest:
+                raise Overtaken
             for entry in entries:
                 erased |= self._write(connection, entry)
                 for follower in self._followers:
@@ -222,6 +238,8 @@ class Journal:
             if abandonment is not None:
                 row = {"round": abandonment.round, "body": msgspec.msgpack.encode(abandonment)}
                 connection.execute(insert(ABANDONMENTS).values(row))
+            newest = _newest(connection)
+        self._newest = newest
         for entry in entries:
             self._remember(entry)
         if abandonment is not None:
@@ -285,6 +303,11 @@ class Journal:
         self.resumable = self.resumable.after(entry)
         if isinstance(entry, Certified):
             self.certificates = (*self.certificates, entry.certificate)
+
+
+def _newest(connection: Connection) -> int:
+    """The number of the newest entry; 0 if there is none."""
+    return connection.scalar(select(func.coalesce(func.max(ENTRIES.c.id), 0))) or 0
 
 
 def _erase_answers(connection: Connection, until: int) -> bool:

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Column,
     Connection,
     Engine,
-    Integer,
     LargeBinary,
     Table,
     delete,
@@ -23,7 +22,7 @@ from sqlalchemy import (
     select,
 )
 
-from party.database import METADATA, reading
+from party.database import METADATA, WholeNumber, reading
 
 PIECE: Final = 64 * 1024
 
@@ -31,7 +30,7 @@ PIECES: Final = Table(
     "model_pieces",
     METADATA,
     Column("model_hash", LargeBinary, primary_key=True),
-    Column("start", Integer, primary_key=True),
+    Column("start", WholeNumber, primary_key=True),
     Column("data", LargeBinary, nullable=False),
 )
 

@@ -7,7 +7,7 @@ run that make them; and one node at a time works on the database.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -20,6 +20,14 @@ _NODE: Final = int.from_bytes(b"secagg n", "big")
 
 _DRIVER: Final = "postgresql+psycopg"
 
+#: Of every session. A node that vanished from the network holds its locks for a minute at most.
+_SETTINGS: Final = {
+    "synchronous_commit": "on",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
+
 
 def postgresql_engine(url: URL, reading: str, busy_seconds: int) -> Engine:
     """An engine on the database at ``url``.
@@ -27,13 +35,14 @@ def postgresql_engine(url: URL, reading: str, busy_seconds: int) -> Engine:
     ``reading``: the execution option of a connection that only reads. ``busy_seconds``: how long a
     transaction waits for another one's end. Raises CommandError if the driver is not installed.
     """
+    settings = {**_SETTINGS, "lock_timeout": f"{busy_seconds}s"}
     try:
         engine = create_engine(
             url.set(drivername=_DRIVER),
             pool_pre_ping=True,
             connect_args={
                 "application_name": "secagg party",
-                "options": f"-c lock_timeout={busy_seconds}s -c synchronous_commit=on",
+                "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
             },
         )
     except ModuleNotFoundError:
@@ -68,22 +77,25 @@ def check_durable(engine: Engine) -> None:
 
 
 @contextmanager
-def claimed(engine: Engine) -> Iterator[None]:
+def claimed(engine: Engine, patience: float) -> Iterator[None]:
     """Be the only node on this database, for as long as the process and its connection live.
 
-    Raises CommandError if another one is. The journal itself notices a node that came in after
-    the connection was lost, so this is for the operator, who learns of a mistake at once.
+    Waits ``patience`` seconds for one that has just ended. Raises CommandError if another one is
+    there. The journal itself notices a node that came in after the connection was lost, so this is
+    for the operator, who learns of a mistake at once.
     """
     pooled = engine.raw_connection()
     held: Any = pooled.driver_connection
     pooled.detach()
-    with held:
+    with closing(held):
         held.autocommit = True
-        (granted,) = held.execute(f"SELECT pg_try_advisory_lock({_NODE})").fetchone()
-        if not granted:
+        held.execute(f"SET lock_timeout = {max(1, round(patience * 1000))}")
+        try:
+            held.execute(f"SELECT pg_advisory_lock({_NODE})")
+        except engine.dialect.loaded_dbapi.OperationalError:
             raise CommandError(
                 f"Another node is running on the database {engine.url.database!r}.",
                 "Stop it first, or give this node a database of its own.",
                 ExitCode.USAGE,
-            )
+            ) from None
         yield

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,7 @@ from party.chain import Chain
 from party.client import Client
 from party.config import Data, PartyConfig, PrivacyBudget
 from party.connection import dial, tls_context
-from party.database import open_database
+from party.database import claimed, open_database
 from party.evaluation import Evaluations
 from party.floor import check_floor
 from party.identity import read_key
@@ -66,8 +68,8 @@ async def run(config: PartyConfig, rehearsed: Loss | None = None) -> None:
 
     Raises CommandError for whatever an operator has to mend before it can run.
     """
-    with state_dir.held(config.state_dir) as database:
-        assembly = assemble(config, database, rehearsed)
+    with state_dir.held(config.state_dir) as path, _database(config, path) as engine:
+        assembly = assemble(config, engine, rehearsed)
         with trio.CancelScope() as running:
             async with trio.open_nursery() as nursery:
                 await nursery.start(_stop_on_signal, running)
@@ -79,7 +81,18 @@ async def run(config: PartyConfig, rehearsed: Loss | None = None) -> None:
         assembly.audit.stopped()
 
 
-def assemble(config: PartyConfig, database: Path, rehearsed: Loss | None = None) -> Assembly:
+@contextmanager
+def _database(config: PartyConfig, path: Path) -> Iterator[Engine]:
+    """The node's database, for it alone: the SQLite file at ``path``, or what [database] names."""
+    engine = open_database(path if config.database is None else config.database.place)
+    try:
+        with claimed(engine):
+            yield engine
+    finally:
+        engine.dispose()
+
+
+def assemble(config: PartyConfig, engine: Engine, rehearsed: Loss | None = None) -> Assembly:
     """Put a node together. Raises CommandError, naming what is wrong and how to mend it."""
     policy, spec, schema = _read_policy(config.policy)
     hospital = _hospital(config, policy)
@@ -87,10 +100,9 @@ def assemble(config: PartyConfig, database: Path, rehearsed: Loss | None = None)
     check_floor(policy, config.limits, cost, config.budget.exact[1] if config.budget else None)
     _check_records(config, spec, schema)
     keyring = None if config.ehr is None else Keyring.load(config.ehr.fernet_key_file)
-    engine = open_database(database)
     ledger = _ledger(cost, config.budget, engine)
     randomness = SystemRandomness()
-    audit = AuditLog(engine, database.parent, hospital, cost, randomness)
+    audit = AuditLog(engine, config.state_dir, hospital, cost, randomness)
     queue: Queue | None = None
     admission: Admission | None = None
     if config.ehr is not None and keyring is not None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from sqlalchemy import Column, Engine, Integer, LargeBinary, Table, delete, insert, select
+from sqlalchemy import Column, Engine, LargeBinary, Table, delete, insert, select
 
-from party.database import METADATA, reading
+from party.database import METADATA, WholeNumber, reading
 from secagg.transcript.record import Transcript, decode, encode
 
 TRANSCRIPTS: Final = Table(
     "transcripts",
     METADATA,
-    Column("round", Integer, primary_key=True),
-    Column("attempt", Integer, primary_key=True),
+    Column("round", WholeNumber, primary_key=True),
+    Column("attempt", WholeNumber, primary_key=True),
     Column("body", LargeBinary, nullable=False),
 )
 

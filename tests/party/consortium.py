@@ -142,16 +142,18 @@ class Party:
     """One hospital: its keys, its files, and the client that runs on them now.
 
     ``posting``: what makes vectors of what is in its queue; None: it trains on ``source``.
+    ``place``: its PostgreSQL database; None: the file at ``path``.
     """
 
     hospital: Hospital
-    path: Path | URL
+    path: Path
     source: FixedSource
     randomness: SeededRandomness
     budget: tuple[Fraction, Fraction]
     extra_attempts: int = 0
     posting: Posting | None = None
     kept_models: int = 1
+    place: URL | None = None
     queue: Queue | None = field(init=False, default=None)
     audit: AuditLog | None = field(init=False, default=None)
     engine: Engine = field(init=False)
@@ -166,7 +168,7 @@ class Party:
     def start(self) -> None:
         """A new process over the files as they are."""
         policy = self.hospital.policy
-        self.engine = open_database(self.path)
+        self.engine = open_database(self.place or self.path)
         cost = Cost.of(policy)
         self.ledger = None if cost is None else Ledger(self.engine, cost, *self.budget)
         models = ModelStore(self.engine)

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from party.config import PartyConfig, load
 from secagg.cli import CommandError, ExitCode
@@ -137,6 +138,23 @@ def test_the_environment_stands_above_the_file(
             "cron expression",
         ),
         ("[reconnect]", "[models]\nkeep = 0\n[reconnect]", r"models\.keep"),
+        *(
+            ("[reconnect]", f'[database]\nurl = "{url}"\n[reconnect]', explanation)
+            for url, explanation in (
+                ("party.sqlite3", "no database URL"),
+                ("mysql://localhost/secagg", "only postgresql"),
+                ("postgresql+asyncpg://localhost/secagg", "only postgresql"),
+                ("postgresql://localhost", "only postgresql"),
+                ("postgresql://secagg:word@localhost/secagg", "take the password out"),
+                ("postgresql://localhost/secagg?password=word", "take the password out"),
+                ("postgresql://db.example.org/secagg", "sslmode=verify-full"),
+                ("postgresql://db.example.org/secagg?sslmode=require", "sslmode=verify-full"),
+                ("postgresql:///secagg?host=192.0.2.1", "sslmode=verify-full"),
+                ("postgresql:///secagg?host=/run/postgresql,192.0.2.1", "sslmode=verify-full"),
+                ("postgresql:///secagg?hostaddr=192.0.2.1", "sslmode=verify-full"),
+                ("postgresql://localhost/secagg?host=/run&host=192.0.2.1", "sslmode=verify-full"),
+            )
+        ),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, find: str, put: str, explanation: str) -> None:
@@ -145,6 +163,29 @@ def test_mistakes_are_named(tmp_path: Path, find: str, put: str, explanation: st
         loaded(tmp_path, WHOLE.replace(find, put))
     assert refused.value.exit_code is ExitCode.USAGE
     assert str(tmp_path / "party.toml") in refused.value.problem
+
+
+def test_a_password_in_the_wrong_place_is_not_repeated(tmp_path: Path) -> None:
+    for url in ("postgresql://secagg:hunter2@localhost/secagg", "hunter2"):
+        with pytest.raises(CommandError) as refused:
+            loaded(tmp_path, f'{WHOLE}[database]\nurl = "{url}"\n')
+        assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql:///secagg",
+        "postgresql://localhost/secagg",
+        "postgresql://secagg@127.0.0.1:5433/secagg",
+        "postgresql://secagg@/secagg?host=/run/postgresql",
+        "postgresql://secagg@db.example.org/secagg?sslmode=verify-full&sslrootcert=/etc/ca.crt",
+    ],
+)
+def test_a_database_on_this_machine_or_behind_tls(tmp_path: Path, url: str) -> None:
+    database = loaded(tmp_path, f'{WHOLE}[database]\nurl = "{url}"\n').database
+    assert database is not None
+    assert database.place == make_url(url)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, Engine, inspect, text
+from sqlalchemy import URL, Engine, insert, inspect, text
 from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 
 from party.database import METADATA, claimed, empty_log, open_database, reading
+from party.ledger import CHARGES
 from party.postgresql import postgresql_engine
 from secagg.cli import CommandError
+from secagg.context import Attempt
+from secagg.rounds.journal import Abandoned, Charged, Entered
+from tests.party.consortium import assemble
 from tests.party.postgresql_server import Server
+from tests.party.test_journal import EVERY_KIND, opened
 
-ONE_CHARGE = text(
-    "INSERT INTO charges (session, round, attempt, rho_sum, rho_own, samples)"
-    " VALUES (:session, 1, 1, 1, 5000000000, 1)"
+ONE_CHARGE = insert(CHARGES).values(
+    {column.name: 5_000_000_000 for column in CHARGES.c if column.name not in {"id", "session"}}
 )
 COUNT = text("SELECT count(*) FROM charges")
 
@@ -47,8 +52,8 @@ def test_every_connection_waits_for_the_disk(engine: Engine, url: URL, postgresq
     """Whatever the server's own default is."""
     postgresql.execute(f"ALTER DATABASE {url.database} SET synchronous_commit = off")
     again = open_database(url)
-    for opened in (engine, again):
-        with reading(opened).connect() as first, opened.begin() as second:
+    for each in (engine, again):
+        with reading(each).connect() as first, each.begin() as second:
             for connection in (first, second):
                 assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
     again.dispose()
@@ -114,7 +119,7 @@ def test_there_is_no_log_to_empty(engine: Engine) -> None:
 def test_one_node_at_a_time_has_the_database(engine: Engine, url: URL) -> None:
     other = open_database(url)
     with claimed(engine):
-        with pytest.raises(CommandError, match="Another node is running"), claimed(other):
+        with pytest.raises(CommandError, match="Another node is running"), claimed(other, 0.1):
             pass
         with other.begin() as connection:  # which is for nodes: others may still charge and read
             connection.execute(ONE_CHARGE, {"session": b"s"})
@@ -145,3 +150,41 @@ def test_a_missing_driver_is_named(url: URL, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(CommandError, match=r"secagg\[postgresql\]"):
         open_database(url)
+
+
+# --- what a node does on it ----------------------------------------------------------------------
+
+
+def test_every_entry_of_a_journal_is_read_back(engine: Engine) -> None:
+    journal = opened(engine)
+    for entry in EVERY_KIND:
+        journal.record((entry,))
+        again = opened(engine)
+        assert journal.standing == again.standing
+        assert journal.resumable == again.resumable
+        assert journal.certificates == again.certificates
+
+
+def test_numbers_may_be_as_large_as_the_protocols(engine: Engine) -> None:
+    large = Attempt(bytes(32), 2**53, 2**53, bytes(32), bytes(32))
+    opened(engine).record((Entered(large), Charged(large, b"u" * 32), Abandoned(2**53)))
+    assert opened(engine).standing.closed == 2**53
+
+
+def test_hospitals_train_restart_and_go_on(tmp_path: Path, postgresql: Server) -> None:
+    """Rounds with journal, ledger, models and queue in PostgreSQL, through a restart."""
+    consortium = assemble(tmp_path)
+    for party in consortium.parties.values():
+        party.place = postgresql.empty()
+        party.restart()
+    consortium.round(1)
+    for party in consortium.parties.values():
+        party.restart()
+    consortium.round(2)
+    for party in consortium.parties.values():
+        assert party.journal.standing.closed == 2
+        assert party.chain.held.model == consortium.model
+        assert party.ledger is not None
+        assert party.ledger.budget().spent.rho == 2 * party.ledger.cost.sum.rho
+        assert party.engine.dialect.name == "postgresql"
+    consortium.close()

@@ -17,6 +17,7 @@ import pytest
 import trio
 
 from party.config import load
+from party.database import open_database
 from party.process import assemble
 from secagg import context
 from secagg.cli import CommandError, ExitCode
@@ -35,7 +36,11 @@ def installation(tmp_path: Path) -> Installation:
 
 def assembled(installation: Installation) -> None:
     config = load(installation.configuration)
-    assemble(config, installation.directory / "party.sqlite3")
+    engine = open_database(installation.directory / "party.sqlite3")
+    try:
+        assemble(config, engine)
+    finally:
+        engine.dispose()
 
 
 def break_policy(installation: Installation) -> None:
