@@ -57,6 +57,7 @@ def _configured(address: Api) -> Config:
     config.accesslog = None
     config.errorlog = logger
     config.include_server_header = False
+    config.max_app_queue_size = 2  # pieces of a body that wait for whoever reads them
     config.alpn_protocols = ["http/1.1"]
     if address.certificate is not None and address.private_key is not None:
         check_private(address.private_key)

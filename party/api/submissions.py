@@ -187,7 +187,8 @@ class Desk:
                 submission = await self._services.node.submit(posted)
             except NotQueued as refused:
                 status, reason = _NOT_QUEUED[type(refused)]
-                await self._refuse(status, reason, str(refused), posted.number)
+                detail = f"round_number: {refused}" if status == 422 else str(refused)
+                await self._refuse(status, reason, detail, posted.number)
         _log.info(
             "submission",
             id=submission.id,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ import trio
 from cryptography.fernet import Fernet
 
 from benchmarks.demo.processes import Child, Children, children
+from party.rehearsal import LossPoint
 from server.consortium import Created, create
 from server.policy_template import find_template
 from tests.party import ehr
@@ -43,14 +46,22 @@ class Posting:
         )
         self.port = int(self.server.ready["port"])
 
-    async def join(self, *names: str, **settings: str) -> None:
-        """Start nodes; ``settings`` stand above those of all of them."""
+    async def join(
+        self, *names: str, lost: tuple[LossPoint, int] | None = None, **settings: str
+    ) -> None:
+        """Start nodes; ``settings`` stand above those of all of them.
+
+        ``lost``: (point, round) at which they kill themselves.
+        """
+        options: list[str] = []
+        if lost is not None:
+            options = ["--stop-after", lost[0].value, "--stop-in-round", str(lost[1])]
         changed = {f"SECAGG_PARTY__{name.upper()}": value for name, value in settings.items()}
 
         async def start(name: str) -> None:
             self.nodes[name] = await self.children.start(
                 name,
-                ["party", "start", "--config", str(self.created.hospitals[name])],
+                ["party", "start", "--config", str(self.created.hospitals[name]), *options],
                 {
                     "SECAGG_PARTY__SERVER__PORT": str(self.port or 1),
                     "SECAGG_PARTY__API__PORT": "0",
@@ -99,6 +110,15 @@ class Posting:
         """What a node says at ``path``."""
         url = f"{self.url(name)}{path}"
         return (await trio.to_thread.run_sync(lambda: requests.get(url, timeout=30))).json()
+
+    async def lost(self, name: str) -> None:
+        """Wait until a hospital has killed itself."""
+        assert await self.nodes[name].process.wait() == -signal.SIGKILL
+
+    def audited(self, name: str) -> list[dict[str, Any]]:
+        """The lines of a hospital's audit log."""
+        log = self.home(name) / "state" / "audit.jsonl"
+        return [json.loads(line) for line in log.read_text().splitlines()]
 
     async def queued(self, name: str, number: int, records: Iterable[Mapping[str, Any]]) -> None:
         """Post a batch and wait no longer than until it is queued."""
