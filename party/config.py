@@ -229,7 +229,7 @@ class Api(_Section):
 
 
 class Schedule(_Section):
-    """Batches that the node fetches by itself, when ``cron`` says so (UTC, five fields).
+    """Batches that the node fetches by itself, when ``cron`` says so (five fields, local time).
 
     Exactly one source. ``folder``: encrypted batches, as they would be posted. ``fhir_bundle``: a
     FHIR R4 bundle of patients. ``retries``: how often a run that fails is tried again.
