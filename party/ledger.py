@@ -6,6 +6,8 @@ transaction. What an attempt was charged stays charged, whatever becomes of it.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, final
@@ -39,6 +41,7 @@ CHARGES: Final = append_only(
         Column("rho_sum", WholeNumber, nullable=False),
         Column("rho_own", WholeNumber, nullable=False),
         Column("samples", WholeNumber, nullable=False),
+        Column("charged_at", WholeNumber, nullable=False),
     )
 )
 
@@ -67,6 +70,17 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class Debit:
+    """One attempt that was charged. ``charged_at``: seconds of Unix time."""
+
+    session: bytes
+    round: int
+    attempt: int
+    cost: Cost
+    charged_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Spent:
     """What is spent up to some round, as epsilon at the budget's delta, rounded up."""
 
@@ -78,11 +92,19 @@ class Spent:
 class Ledger:
     """The charges of one hospital against its budget (``epsilon``, ``delta``) for the sum."""
 
-    def __init__(self, engine: Engine, cost: Cost, epsilon: Fraction, delta: Fraction) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        cost: Cost,
+        epsilon: Fraction,
+        delta: Fraction,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.engine = engine
         self.cost = cost
         self.epsilon = epsilon
         self.delta = delta
+        self._clock = clock
 
     def charge(self, connection: Connection, attempt: Attempt) -> None:
         """Charge ``attempt`` inside the caller's transaction, which holds the write lock.
@@ -98,6 +120,7 @@ class Ledger:
                 rho_sum=self.cost.sum.rho,
                 rho_own=self.cost.own.rho,
                 samples=self.cost.sum.samples,
+                charged_at=int(self._clock()),
             )
         )
 
@@ -105,6 +128,21 @@ class Ledger:
         """The budget, with everything spent so far."""
         with reading(self.engine).connect() as connection:
             return self._budget(connection)
+
+    def charges(self) -> tuple[Debit, ...]:
+        """Everything that was ever charged, in the order in which it was."""
+        with reading(self.engine).connect() as connection:
+            rows = connection.execute(select(CHARGES).order_by(CHARGES.c.id)).all()
+        return tuple(
+            Debit(
+                session=row.session,
+                round=row.round,
+                attempt=row.attempt,
+                cost=Cost(Charge(row.rho_sum, row.samples), Charge(row.rho_own, row.samples)),
+                charged_at=row.charged_at,
+            )
+            for row in rows
+        )
 
     def spent_until(self, number: int) -> Spent:
         """What all attempts of training rounds up to ``number`` have cost together."""

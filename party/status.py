@@ -57,7 +57,7 @@ class StatusReport(BaseModel):
 
 @final
 class Reporter:
-    """Makes the reports; blocking, called in a worker thread."""
+    """Makes the reports of hospital ``name``, number ``u``; blocking, called in a worker thread."""
 
     def __init__(
         self,
@@ -68,7 +68,8 @@ class Reporter:
         ledger: Ledger | None,
         evaluations: Evaluations,
     ) -> None:
-        self._name = name
+        self.name = name
+        self.u = policy.client(name)
         self._policy = policy
         self._node = node
         self._journal = journal
@@ -80,7 +81,7 @@ class Reporter:
         """The node now."""
         view = self._node.view
         return StatusReport(
-            name=self._name,
+            name=self.name,
             connected=self._node.connected,
             state=view.state,
             problem=view.problem,

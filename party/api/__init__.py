@@ -12,6 +12,12 @@ submissions     POST /submit-federated-update: what an EHR posts, and what it is
 answers         the rule behind those answers
 waiting         many requests that wait for what becomes of their submissions
 participation   leaving the consortium's rounds, and coming back
+budget          /privacy-budget
+rounds          /rounds
+models          /models
+audit           /audit/head
+metrics         /metrics, for Prometheus
+page            the page at /, for people
 """
 
 from party.api.app import application

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from party.api import page
 from party.api.errors import problem
 from party.config import Api
 from party.identity import check_private
@@ -27,8 +28,8 @@ from secagg.cli import CommandError, ExitCode
 
 LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
-WITHOUT_TOKEN: Final = frozenset({"/healthz"})
-"""Paths that say nothing about the hospital, for those who only watch whether the node runs."""
+WITHOUT_TOKEN: Final = frozenset({"/healthz"}) | page.PATHS
+"""Paths that say nothing about the hospital: whether the node runs, and the page's own files."""
 
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _HASH: Final = re.compile(rb"([0-9a-fA-F]{64})\s*")

@@ -9,7 +9,20 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from party.api import errors, health, participation, reference, submissions, transcripts
+from party.api import (
+    audit,
+    budget,
+    errors,
+    health,
+    metrics,
+    models,
+    page,
+    participation,
+    reference,
+    rounds,
+    submissions,
+    transcripts,
+)
 from party.api.access import Access, Rules
 from party.api.limits import BodyLimit
 from party.api.services import Services
@@ -32,8 +45,19 @@ def application(services: Services) -> FastAPI:
         responses=errors.documented(_ANYWHERE),
     )
     errors.install(app)
-    for routes in (submissions, participation, transcripts, health):
+    for routes in (
+        submissions,
+        participation,
+        budget,
+        rounds,
+        models,
+        transcripts,
+        audit,
+        health,
+        metrics,
+    ):
         app.include_router(routes.router(services))
+    app.include_router(page.router())
     app.include_router(reference.router(app))
     config = services.config
     # The last one stands outermost: who is not let in is not listened to.
