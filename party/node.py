@@ -18,12 +18,13 @@ from party.backoff import Backoff
 from party.batches import BatchSource
 from party.client import Client, View
 from party.connection import Connection, explained
+from party.greeting import checked_challenge
 from party.queue import Submission
 from party.rehearsal import Loss
 from party.submission.posted import Posted
 from secagg.errors import SecaggError
 from secagg.transcript.record import Transcript
-from secagg.wire.messages import PROTOCOL, Challenge, Ready, Wire
+from secagg.wire.messages import Ready, Wire
 
 GREETING_SECONDS: Final = 30
 """How long reaching the server, and then its first message, may take."""
@@ -34,10 +35,6 @@ TRANSCRIPT_SECONDS: Final = 30
 _log = structlog.get_logger("secagg.party")
 
 T = TypeVar("T")
-
-
-class ServerUnfit(SecaggError):
-    """This server cannot be worked with; the text says why and how to mend it."""
 
 
 class NotConnected(SecaggError):
@@ -144,7 +141,7 @@ class Node:
             stream = await self._dial()
         async with Connection(stream) as connection:
             with trio.fail_after(GREETING_SECONDS):
-                challenge = self._checked(await connection.receive())
+                challenge = checked_challenge(await connection.receive(), self._policy_digest)
             connection.accept_large_frames()
             await connection.send(await self._step(lambda: self._client.hello(challenge)))
             self.connected, self._told = True, None
@@ -206,20 +203,3 @@ class Node:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._one_at_a_time)
-
-    def _checked(self, greeting: object) -> Challenge:
-        """The server's Challenge. Raises ServerUnfit if it speaks of something else than we do."""
-        if not isinstance(greeting, Challenge):
-            raise ServerUnfit("the server did not greet: is this the port of a secagg server?")
-        if greeting.protocol != PROTOCOL:
-            raise ServerUnfit(
-                f"the server speaks protocol {greeting.protocol}, this node {PROTOCOL}: install "
-                f"the same version of secagg on both"
-            )
-        if greeting.policy_digest != self._policy_digest:
-            raise ServerUnfit(
-                f"the server works under the policy {greeting.policy_digest.hex()}, this hospital "
-                f"has pinned {self._policy_digest.hex()}: agree on one policy.json with the "
-                f"consortium and install it on both sides"
-            )
-        return greeting

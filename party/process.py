@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from party import api, state_dir
 from party.audit.log import AuditLog
 from party.backoff import Backoff
-from party.batches import BatchError, BatchSource, StandingFile, read_file
+from party.batches import BatchSource, StandingFile
 from party.chain import Chain
 from party.client import Client
 from party.config import Data, PartyConfig, PrivacyBudget
@@ -25,11 +25,11 @@ from party.connection import dial, tls_context
 from party.database import claimed, open_database
 from party.evaluation import Evaluations
 from party.floor import check_floor
-from party.identity import read_key
 from party.journal import Follower, Journal
 from party.ledger import Cost, Ledger
 from party.models import ModelStore
 from party.node import Node
+from party.opening import check_budget, check_records, find_hospital, read_policy
 from party.participation import Participation
 from party.queue import Queue
 from party.rehearsal import Loss
@@ -39,14 +39,9 @@ from party.submission.keyring import Keyring
 from party.submission.posted import digest_key
 from party.submission.trainer import Trainer
 from party.transcripts import Transcripts
-from secagg import policy as policies
 from secagg.cli import CommandError, ExitCode
 from secagg.crypto.randomness import SystemRandomness
-from secagg.crypto.signatures import IdentityKey
-from secagg.errors import DecodeError, LocalMisuse
 from secagg.model import ModelSpec
-from secagg.policy import Policy
-from secagg.rounds.machine import Hospital
 from secagg.schema import FeatureSchema
 
 _log = structlog.get_logger("secagg.party")
@@ -94,11 +89,11 @@ def _database(config: PartyConfig, path: Path) -> Iterator[Engine]:
 
 def assemble(config: PartyConfig, engine: Engine, rehearsed: Loss | None = None) -> Assembly:
     """Put a node together. Raises CommandError, naming what is wrong and how to mend it."""
-    policy, spec, schema = _read_policy(config.policy)
-    hospital = _hospital(config, policy)
+    policy, spec, schema = read_policy(config.policy)
+    hospital = find_hospital(config, policy)
     cost = Cost.of(policy)
     check_floor(policy, config.limits, cost, config.budget.exact[1] if config.budget else None)
-    _check_records(config, spec, schema)
+    check_records(config, spec, schema)
     keyring = None if config.ehr is None else Keyring.load(config.ehr.fernet_key_file)
     ledger = _ledger(cost, config.budget, engine)
     randomness = SystemRandomness()
@@ -166,59 +161,6 @@ async def _evaluate(assembly: Assembly) -> None:
             await assembly.node.moved()
 
 
-def _read_policy(path: Path) -> tuple[Policy, ModelSpec, FeatureSchema]:
-    """The pinned policy, with the model and the features that a node cannot do without."""
-    try:
-        policy = policies.load(path.read_bytes())
-    except (OSError, DecodeError) as error:
-        raise CommandError(
-            f"The policy {path} cannot be used: {error}.",
-            "Install the policy.json that your consortium has agreed on.",
-            ExitCode.USAGE,
-        ) from None
-    if policy.model is None or policy.features is None:
-        raise CommandError(
-            f"The policy {path} pins no model or no features: a node would have nothing to train.",
-            "Use a policy with both; policies without them are for simulations.",
-            ExitCode.USAGE,
-        )
-    return policy, policy.model, policy.features
-
-
-def _hospital(config: PartyConfig, policy: Policy) -> Hospital:
-    identity = IdentityKey(read_key(config.identity.key_file))
-    journal_key = read_key(config.identity.journal_key_file)
-    try:
-        return Hospital(policy, policy.client(config.name), identity, journal_key)
-    except (LocalMisuse, ValueError) as error:
-        raise CommandError(
-            f"This node does not fit its policy: {error}.",
-            "Check name and [identity] in party.toml against the roster in the policy.",
-            ExitCode.USAGE,
-        ) from None
-
-
-def _check_records(config: PartyConfig, spec: ModelSpec, schema: FeatureSchema) -> None:
-    """Read every record once, so that a mistake is found now and not in the middle of a round."""
-    data = config.data or Data()
-    for path in (data.train, data.test):
-        try:
-            patients = 0 if path is None else len(read_file(path, schema))
-        except BatchError as error:
-            raise CommandError(
-                f"The records of this hospital cannot be used: {error}.",
-                "Mend the file, or name another one in [data] of party.toml.",
-                ExitCode.USAGE,
-            ) from None
-        if path and path == data.train and not 1 <= patients <= spec.contribution.max_patients:
-            raise CommandError(
-                f"{path.name} has {patients} patients; the policy allows 1 to "
-                f"{spec.contribution.max_patients} of one hospital in a round.",
-                "Name a file of such a size in [data] of party.toml.",
-                ExitCode.USAGE,
-            )
-
-
 def _standing_file(config: PartyConfig, spec: ModelSpec, schema: FeatureSchema) -> StandingFile:
     """The file that is the batch of every round."""
     data = config.data or Data()
@@ -233,18 +175,7 @@ def _standing_file(config: PartyConfig, spec: ModelSpec, schema: FeatureSchema) 
 
 def _ledger(cost: Cost | None, limits: PrivacyBudget | None, engine: Engine) -> Ledger | None:
     """The ledger; without noise there is none, and a budget would be a promise nobody keeps."""
-    if cost is None and limits is not None:
-        raise CommandError(
-            "The policy adds no noise, so no privacy budget can be kept, and party.toml sets one.",
-            "Agree on a policy with noise; or remove [budget], if this hospital wants none.",
-            ExitCode.USAGE,
-        )
-    if cost is not None and limits is None:
-        raise CommandError(
-            "party.toml sets no privacy budget.",
-            "Add [budget] with epsilon and delta: what this hospital allows over all rounds.",
-            ExitCode.USAGE,
-        )
+    check_budget(cost, limits)
     if cost is None or limits is None:
         _log.warning("no privacy budget", reason="the policy adds no noise")
         return None

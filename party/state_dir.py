@@ -41,3 +41,24 @@ def held(directory: Path) -> Iterator[Path]:
                 ExitCode.USAGE,
             ) from None
         yield directory / DATABASE
+
+
+def is_held(directory: Path) -> bool:
+    """Whether a node runs on ``directory`` at this moment; nothing is made or changed.
+
+    Raises CommandError if that cannot be seen.
+    """
+    try:
+        with (directory / _LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise CommandError(
+            f"The state directory {directory} cannot be looked into: {error.strerror}.",
+            "Run this as the user that runs the node.",
+            ExitCode.USAGE,
+        ) from None
+    return False
