@@ -1,0 +1,1 @@
+"""How many patients to post at a time: time, accuracy and privacy, measured."""
