@@ -73,17 +73,15 @@ def audits(trials: int, randomness: Randomness) -> list[Audit]:
 
 
 def audit(mode: Mode, seen: str, deviation: Fraction, trials: int, randomness: Randomness) -> Audit:
-    """Attack one guarantee, ``sum`` or ``own``; the noise has ``deviation`` times its width."""
-    mechanism = Mechanism.calibrated(
-        mode=mode,
-        sensitivity=_SENSITIVITY,
-        rho=Fraction(epsilon_to_zcdp(EPSILON, DELTA)),
-        roster=5,
-        corrupt=1,
-        min_survivors=3,
-    )
-    guarantee = mechanism.guarantee(_DIMENSION)
-    rho = guarantee.rho_sum if seen == "sum" else guarantee.rho_own
+    """Attack one guarantee, ``sum`` or ``own``; the noise has ``deviation`` times its width.
+
+    The mechanism is calibrated so that the guarantee under attack promises ``EPSILON``: so many
+    trials as one can run show nothing about an epsilon of 9.
+    """
+    target = Fraction(epsilon_to_zcdp(EPSILON, DELTA))
+    ratio = _rho(_mechanism(mode, target), seen) / target
+    mechanism = _mechanism(mode, target / ratio)
+    guarantee, rho = mechanism.guarantee(_DIMENSION), _rho(mechanism, seen)
     weakened = replace(mechanism, variance_of_sum=mechanism.variance_of_sum * deviation**2)
     without, with_canary = (
         projections(weakened, seen, trials, present, randomness) for present in (False, True)
@@ -94,8 +92,20 @@ def audit(mode: Mode, seen: str, deviation: Fraction, trials: int, randomness: R
         deviation=str(deviation),
         trials=trials,
         lower=lower_bound(without, with_canary, float(DELTA)),
-        promised=zcdp_to_epsilon(rho or 0, DELTA, guarantee.total_variation),
+        promised=zcdp_to_epsilon(rho, DELTA, guarantee.total_variation),
     )
+
+
+def _mechanism(mode: Mode, rho: Fraction) -> Mechanism:
+    return Mechanism.calibrated(
+        mode=mode, sensitivity=_SENSITIVITY, rho=rho, roster=5, corrupt=1, min_survivors=3
+    )
+
+
+def _rho(mechanism: Mechanism, seen: str) -> Fraction:
+    """What the guarantee ``seen`` costs."""
+    guarantee = mechanism.guarantee(_DIMENSION)
+    return (guarantee.rho_sum if seen == "sum" else guarantee.rho_own) or Fraction(0)
 
 
 def projections(
