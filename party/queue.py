@@ -56,6 +56,8 @@ class State(StrEnum):
     USED = "used"
     REPLACED = "replaced"
     WITHDRAWN = "withdrawn"
+    OUTDATED = "outdated"
+    """An update, computed from a model that a newer one has followed."""
 
 
 SUBMISSIONS: Final = Table(
@@ -282,7 +284,9 @@ class Queue:
     # --- following the journal -------------------------------------------------------------------
 
     def follow(self, connection: Connection, entry: Entry, batch: int | None) -> None:
-        """Note which session a batch enters, and that a certified one is used."""
+        """Note which session a batch enters, that a certified one is used, and that what was
+        computed from the model before it is so no more.
+        """
         match entry:
             case Entered(attempt) if batch is not None:
                 connection.execute(
@@ -293,8 +297,10 @@ class Queue:
                     .where(SUBMISSIONS.c.id == batch)
                     .values(round=attempt.round, session=attempt.session)
                 )
-            case Certified(certificate) if self._u in certificate.u3:
-                self._used(connection, certificate)
+            case Certified(certificate):
+                if self._u in certificate.u3:
+                    self._used(connection, certificate)
+                self._outdate(connection)
             case _:
                 pass
 
@@ -371,11 +377,17 @@ class Queue:
         return Submission(id=int(number or 0), **values)
 
     def _used(self, connection: Connection, certificate: Certificate) -> None:
-        """Also a batch that was replaced or withdrawn when its attempt seemed dead."""
+        """Also a batch that was taken out of the queue when its attempt seemed dead."""
         session = attempt_of(certificate).session
         batch = _batch_in(connection, session)
         if batch is not None:
             self._end(connection, batch, State.USED, round=certificate.round, session=session)
+
+    def _outdate(self, connection: Connection) -> None:
+        """There is a new model, so updates that wait belong to an old one."""
+        stale = select(SUBMISSIONS.c.id).where(_WAITING, SUBMISSIONS.c.kind == "update")
+        for batch in connection.execute(stale).scalars().all():
+            self._end(connection, batch, State.OUTDATED)
 
     def _end(self, connection: Connection, batch: int, state: State, **where: Any) -> None:
         connection.execute(

@@ -2,7 +2,7 @@
 
     used                            the round's result
     its number is over without it   that number's result, with a warning; the batch waits on
-    replaced, withdrawn             409, 403
+    replaced, outdated, withdrawn   409, 409, 403
     the node may take part no more  403 for the budget, 503 for what its operator has to mend
     the server out of reach         503, the batch kept
     out of time                     a warning and no hash: too few hospitals, or not finished
@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from party.client import View
 from party.queue import State, Submission
+from party.submission.waiting_update import StaleUpdate
 from secagg.wire.messages import Certificate
 
 
@@ -101,6 +102,8 @@ def answer(now: Situation) -> Answer | Refusal | None:
                 "this hospital has left the consortium's rounds, and the batch was erased: take "
                 "part again (PUT /participation), then post it again",
             )
+        case State.OUTDATED:
+            return Refusal(409, f"a round was finished without this update: {StaleUpdate()}")
         case State.QUEUED:
             return _while_queued(now)
 

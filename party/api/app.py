@@ -22,6 +22,7 @@ from party.api import (
     rounds,
     submissions,
     transcripts,
+    updates,
 )
 from party.api.access import Access, Rules
 from party.api.limits import BodyLimit
@@ -47,6 +48,7 @@ def application(services: Services) -> FastAPI:
     errors.install(app)
     for routes in (
         submissions,
+        updates,
         participation,
         budget,
         rounds,

@@ -18,6 +18,7 @@ from party.node import Node
 from party.queue import Queue
 from party.status import Reporter
 from party.submission.admission import Admission
+from party.submission.waiting_update import Updates
 from secagg.policy import Policy
 
 THREADS: Final = 4
@@ -35,8 +36,9 @@ def _threads() -> trio.CapacityLimiter:
 class Services:
     """One node, as its routes see it.
 
-    ``ledger`` is None under a policy without noise; ``queue`` and ``admission`` are None for a node
-    that trains on a file of its own.
+    ``ledger`` is None under a policy without noise; ``queue`` is None for a node that trains on a
+    file of its own. Else there is one of ``admission`` and ``updates``: what the policy protects is
+    a patient, and records are posted, or it is the hospital, and updates are.
     """
 
     config: Api
@@ -49,6 +51,7 @@ class Services:
     audit: AuditLog
     queue: Queue | None = None
     admission: Admission | None = None
+    updates: Updates | None = None
     _limiter: trio.CapacityLimiter = field(default_factory=_threads, repr=False)
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

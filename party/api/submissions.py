@@ -6,7 +6,8 @@ waiting begins, so that a hundred requests that wait cost next to nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final, NoReturn, final
 
 import structlog
@@ -42,7 +43,7 @@ RETRY_SECONDS: Final = 30
 _MEMORY: Final = 2
 """Bodies of the greatest length that may be in hand at a time."""
 
-_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
+FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 """What a browser sends across sites without asking first."""
 
 _FAULTS: Final[Mapping[Fault, tuple[int, RefusalReason]]] = {
@@ -65,7 +66,7 @@ REFUSALS: Final[Mapping[int, str]] = {
     403: "the privacy budget is exhausted; this hospital has left; a page of another site",
     408: "the body arrived too slowly",
     409: "another batch of this number is being computed, or has replaced this one; or the node "
-    "trains on a file",
+    "trains on a file; or the policy protects hospitals, not patients",
     413: "longer than max_body_bytes",
     415: "compressed, or a form",
     422: "no submission: the field and the record are named; or the same patient twice",
@@ -162,33 +163,58 @@ class Desk:
     async def submit(self, request: Request) -> Answer:
         """What the request's submission is answered. Raises HTTPException."""
         _check_headers(request)
-        services = self._services
-        if services.queue is None or services.admission is None or self._waiting is None:
-            await self._refuse(
+        admission = self._services.admission
+        if self._services.updates is not None:
+            await self.refuse(
+                409,
+                RefusalReason.OTHER_UNIT,
+                "the policy protects each hospital as a whole (noise.unit is hospital), so records "
+                "are not taken: post an update of the model to /submit-update",
+            )
+        if admission is None:
+            await self.refuse(
                 409,
                 RefusalReason.STANDING_BATCH,
                 "this node trains on the file that [data] of party.toml names: remove train and "
                 "rounds there, and add [ehr], to post batches instead",
             )
-        submission = await self._taken(request, services.admission, services.queue)
-        said = await self._waiting.answer(submission, services.config.answer_deadline)
+        return await self.bring(request, partial(self._admitted, admission))
+
+    async def bring(
+        self, request: Request, admitted: Callable[[bytes], Awaitable[Posted]]
+    ) -> Answer:
+        """Have the body judged, queue what that makes of it, and wait for what becomes of it.
+
+        Raises HTTPException. Nothing of the body is held while it waits.
+        """
+        if self._waiting is None:
+            raise LookupError("a node that admits anything has a queue")
+        submission = await self._taken(request, admitted)
+        said = await self._waiting.answer(submission, self._services.config.answer_deadline)
         if isinstance(said, Refusal):
             headers = {"Retry-After": str(RETRY_SECONDS)} if said.status == 503 else None
             raise HTTPException(said.status, said.detail, headers)
         return said
 
-    async def _taken(self, request: Request, admission: Admission, queue: Queue) -> Submission:
+    async def is_known(self, digest: bytes) -> bool:
+        """Whether a submission with this digest waits, or was used."""
+        queue = self._services.queue
+        return queue is not None and await self._services.in_thread(_is_known, queue, digest)
+
+    async def _taken(
+        self, request: Request, admitted: Callable[[bytes], Awaitable[Posted]]
+    ) -> Submission:
         """Judge and queue what is posted; nothing of it is held when this returns."""
         length = int(request.headers.get("content-length", self._services.config.max_body_bytes))
         async with self._memory.held(length):
-            posted = await self._admitted(await _body(request), admission)
-            await self._check_budget(posted, queue)
+            posted = await admitted(await _body(request))
+            await self._check_budget(posted)
             try:
                 submission = await self._services.node.submit(posted)
             except NotQueued as refused:
                 status, reason = _NOT_QUEUED[type(refused)]
                 detail = f"round_number: {refused}" if status == 422 else str(refused)
-                await self._refuse(status, reason, detail, posted.number)
+                await self.refuse(status, reason, detail, posted.number)
         _log.info(
             "submission",
             id=submission.id,
@@ -200,22 +226,22 @@ class Desk:
         )
         return submission
 
-    async def _admitted(self, data: bytes, admission: Admission) -> Posted:
+    async def _admitted(self, admission: Admission, data: bytes) -> Posted:
         try:
             posted = await self._services.in_thread(admission.admit, data)
         except WrongSize as error:
-            await self._refuse(422, RefusalReason.TOO_MANY_PATIENTS, str(error))
+            await self.refuse(422, RefusalReason.TOO_MANY_PATIENTS, str(error))
         except BodyError as error:
-            await self._refuse(422, RefusalReason.MALFORMED, str(error))
+            await self.refuse(422, RefusalReason.MALFORMED, str(error))
         except OpeningError as error:
             status, reason = _FAULTS[error.fault]
-            await self._refuse(status, reason, _named(error))
+            await self.refuse(status, reason, _named(error))
         keys = " ".join(posted.keys)
         used = KeyUsed(KeyPurpose.VALIDATE_SUBMISSION, keys, posted.number)
         await self._services.audit.record(used)
         return posted
 
-    async def _check_budget(self, posted: Posted, queue: Queue) -> None:
+    async def _check_budget(self, posted: Posted) -> None:
         """Refuse what could never be charged, unless its charge is made already."""
         ledger = self._services.ledger
         if ledger is None:
@@ -223,9 +249,9 @@ class Desk:
         budget = await self._services.in_thread(ledger.budget)
         if budget.allows(ledger.cost.sum):
             return
-        if await self._services.in_thread(_is_known, queue, posted.digest):
+        if await self.is_known(posted.digest):
             return
-        await self._refuse(
+        await self.refuse(
             403,
             RefusalReason.BUDGET_EXHAUSTED,
             f"privacy budget exhausted: epsilon {budget.epsilon_spent():.6g} of "
@@ -234,9 +260,10 @@ class Desk:
             posted.number,
         )
 
-    async def _refuse(
+    async def refuse(
         self, status: int, reason: RefusalReason, detail: str, number: int | None = None
     ) -> NoReturn:
+        """Say why nothing of a submission is kept, to its sender and to the audit log."""
         await self._services.audit.record(SubmissionRefused(reason, number))
         _log.warning("submission refused", reason=reason.value, round=number)
         headers = {"Retry-After": str(RETRY_SECONDS)} if status == 429 else None
@@ -248,7 +275,7 @@ def _check_headers(request: Request) -> None:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise HTTPException(415, "send the body as it is, without Content-Encoding")
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type in _FORMS:
+    if media_type in FORMS:
         raise HTTPException(415, "send JSON, with the header 'Content-Type: application/json'")
 
 

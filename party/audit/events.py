@@ -81,6 +81,8 @@ class RefusalReason(StrEnum):
     BUDGET_EXHAUSTED = "budget exhausted"
     NOT_TAKING_PART = "not taking part"
     STANDING_BATCH = "the node trains on a standing batch"
+    OTHER_UNIT = "the policy protects another unit"
+    STALE_UPDATE = "stale update"
 
 
 @dataclass(frozen=True, slots=True)

@@ -322,6 +322,27 @@ def test_only_a_survivors_batch_is_used(node: Node) -> None:
     assert node.waiting() is None
 
 
+def test_a_new_model_outdates_the_updates_of_an_old_one(node: Node) -> None:
+    records = node.submit(posted(7))
+    stale, later = (node.submit(replace(posted(n), kind="update")) for n in (5, 8))
+    node.record(Abandoned(4))
+    assert node.of(stale.id).state is State.QUEUED  # the model is the same still
+    node.enter(attempt(5))
+    node.certify(attempt(5), 1, 3, 4)  # without this hospital
+    assert [node.of(each.id).state for each in (stale, later)] == [State.OUTDATED] * 2
+    assert node.of(stale.id).finished_at is not None
+    assert node.of(records.id).state is State.QUEUED
+    assert node.payloads() == 1
+
+
+def test_an_update_that_is_in_the_new_model_is_used(node: Node) -> None:
+    batch = node.submit(replace(posted(5), kind="update"))
+    node.enter(attempt(5))
+    node.certify(attempt(5), 1, U, 4)
+    assert node.of(batch.id).state is State.USED
+    assert node.payloads() == 0
+
+
 def test_a_certificate_of_another_attempt_uses_nothing(node: Node) -> None:
     batch = node.submit(posted(5))
     node.enter(attempt(5, 2))

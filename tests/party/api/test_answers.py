@@ -104,6 +104,13 @@ def test_replaced_or_withdrawn() -> None:
     assert refused(replace(NOW, submission=gone)).status == 403
 
 
+def test_an_update_of_an_old_model_is_to_be_computed_anew() -> None:
+    outdated = replace(SUBMISSION, kind="update", state=State.OUTDATED)
+    said = refused(replace(NOW, submission=outdated, certificates=(certificate(5),)))
+    assert said.status == 409
+    assert "fetch GET /models/latest" in said.detail
+
+
 @pytest.mark.parametrize(
     ("state", "status"),
     [
