@@ -21,8 +21,8 @@ SALT_BYTES: Final = 16
 ORIGIN: Final = "0" * 64
 """What the first line names as the hash of the line before it."""
 
-MAX_LINE_BYTES: Final = 16 * 1024
-"""Longer than any event can be."""
+MAX_LINE_BYTES: Final = 64 * 1024
+"""Longer than any event: the longest ones list the hospitals of a round, at most 4096."""
 
 _Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Salt = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]

@@ -29,8 +29,17 @@ from party.audit.events import (
     Stopped,
     SurvivorsSigned,
 )
-from party.audit.line import SALT_BYTES, Body, Head, Place, encode, head_of, sealed
-from party.audit.line import decode as decode_line
+from party.audit.line import (
+    MAX_LINE_BYTES,
+    SALT_BYTES,
+    Body,
+    Head,
+    Place,
+    decode,
+    encode,
+    head_of,
+    sealed,
+)
 from party.audit.mirror import Mirror
 from party.database import METADATA, WholeNumber, reading
 from party.ledger import Cost
@@ -115,7 +124,10 @@ class AuditLog:
             previous=place.hash,
         )
         line = sealed(body, self._identity)
-        row = {"seq": line.seq, "hash": line.hash, "line": encode(line)}
+        data = encode(line)
+        if len(data) > MAX_LINE_BYTES:
+            raise ValueError(f"an event of {len(data)} bytes: {MAX_LINE_BYTES} are allowed")
+        row = {"seq": line.seq, "hash": line.hash, "line": data}
         connection.execute(insert(AUDIT).values(row))
         self._telling |= isinstance(event, _TOLD)
 
@@ -193,7 +205,7 @@ class AuditLog:
             newest = connection.execute(
                 select(AUDIT.c.line).order_by(AUDIT.c.seq.desc()).limit(1)
             ).scalar_one()
-        return head_of(decode_line(newest), self._identity.public.hex())
+        return head_of(decode(newest), self._identity.public.hex())
 
     @property
     def behind(self) -> bool:

@@ -27,6 +27,7 @@ from party.audit.events import (
     OptedOut,
     RefusalReason,
     Returned,
+    RoundCertified,
     SubmissionRefused,
 )
 from party.audit.line import decode_head
@@ -40,7 +41,7 @@ from secagg.cli import CommandError
 from secagg.crypto.randomness import SeededRandomness
 from secagg.crypto.secret import Secret
 from secagg.crypto.signatures import IdentityKey
-from secagg.policy import Member, Policy, VectorSpec
+from secagg.policy import MAX_HOSPITALS, Member, Policy, VectorSpec
 from secagg.privacy.budget import BudgetExceeded, Charge
 from secagg.rounds.journal import Abandoned, Certified, Charged, Entered
 from secagg.rounds.machine import Hospital
@@ -230,6 +231,16 @@ def test_threads_together_write_one_chain(engine: Engine, tmp_path: Path) -> Non
     for thread in threads:
         thread.join()
     assert checked(engine, tmp_path).head.seq == 41
+
+
+def test_the_largest_round_there_can_be_fits_a_line(engine: Engine, tmp_path: Path) -> None:
+    log = opened(engine, tmp_path)
+    everybody = tuple(range(1, MAX_HOSPITALS + 1))
+    log.write(RoundCertified(2**53, 2**53, bytes(32), everybody))
+    assert checked(engine, tmp_path).head.seq == 2
+    with pytest.raises(ValueError, match="an event of"):
+        log.write(RoundCertified(1, 1, bytes(32), everybody * 4))
+    assert checked(engine, tmp_path).head.seq == 2
 
 
 def test_lines_cannot_be_changed_in_the_database(engine: Engine, tmp_path: Path) -> None:

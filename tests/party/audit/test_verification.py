@@ -195,7 +195,7 @@ def test_a_torn_last_line_is_named(left: int) -> None:
 
 
 def test_an_endless_line_is_named() -> None:
-    assert refused([FILE[0], b"x" * 20_000]) == (Fault.UNREADABLE, 2)
+    assert refused([FILE[0], b"x" * 70_000]) == (Fault.UNREADABLE, 2)
 
 
 def test_no_log_at_all_is_named() -> None:
