@@ -15,6 +15,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -49,6 +50,7 @@ def install(app: FastAPI) -> None:
     """Answer every refusal of ``app`` in the one form."""
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
+    app.add_exception_handler(OperationalError, _no_database)
     app.add_exception_handler(Exception, _bug)
 
 
@@ -67,6 +69,19 @@ async def _not_valid(_request: Request, error: Exception) -> JSONResponse:
         raise error
     places = (f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors())
     return problem(422, "; ".join(places))
+
+
+async def _no_database(_request: Request, error: Exception) -> JSONResponse:
+    """A full or failing disk, as a rule. The driver's own words tell it; the statement is left out,
+    with what it was to write.
+    """
+    _log.error("database", reason=str(getattr(error, "orig", "")))
+    return problem(
+        503,
+        "the node's database cannot be used now, so nothing was changed or queued: let its "
+        "operator look at the disk, then send this again",
+        {"Retry-After": "30"},
+    )
 
 
 async def _bug(_request: Request, error: Exception) -> JSONResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+from typing import Final
 
 import hypercorn.trio
 import structlog
@@ -15,6 +16,9 @@ from hypercorn.config import Config
 from party.config import Api
 from party.identity import check_private
 from secagg.cli import CommandError, ExitCode
+
+HANDSHAKE_SECONDS: Final = 10
+"""How long a connection may take until it speaks TLS."""
 
 _log = structlog.get_logger("secagg.party")
 
@@ -59,6 +63,7 @@ def _configured(address: Api) -> Config:
     config.include_server_header = False
     config.max_app_queue_size = 2  # pieces of a body that wait for whoever reads them
     config.alpn_protocols = ["http/1.1"]
+    config.ssl_handshake_timeout = HANDSHAKE_SECONDS
     if address.certificate is not None and address.private_key is not None:
         check_private(address.private_key)
         config.certfile, config.keyfile = str(address.certificate), str(address.private_key)

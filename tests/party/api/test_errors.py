@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Annotated
 
 from fastapi import FastAPI, Path
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from structlog.testing import capture_logs
 
@@ -29,6 +31,11 @@ def failing() -> FastAPI:
     @app.get("/bug")
     async def bug() -> None:
         raise KeyError(CANARY)
+
+    @app.get("/disk")
+    async def disk() -> None:
+        full = sqlite3.OperationalError("database or disk is full")
+        raise OperationalError(f"INSERT {CANARY}", {"body": CANARY}, full)
 
     return app
 
@@ -70,3 +77,14 @@ async def test_a_bug_is_logged_by_kind_and_place_alone() -> None:
     assert "test_errors.py" in bug["at"][-1]
     assert CANARY not in str(logs)
     assert CANARY not in answer.text
+
+
+async def test_a_full_disk_is_no_bug() -> None:
+    with capture_logs() as logs:
+        async with listening(failing()) as client:
+            answer = await client.get("/disk")
+    assert answer.status_code == 503
+    assert "disk" in answer.json()["detail"]
+    assert answer.headers["retry-after"] == "30"
+    assert [each["reason"] for each in logs] == ["database or disk is full"]
+    assert CANARY not in str(logs)
