@@ -14,21 +14,24 @@ from enum import StrEnum
 from typing import final
 
 from secagg.simulate import LAST_OF_STAGE
-from secagg.wire.messages import AdvertiseKeys, Wire
+from secagg.wire.messages import AdvertiseKeys, VectorChunk, Wire
 
 
 class LossPoint(StrEnum):
-    """What the hospital has done when it is lost: the stages of ``secagg.simulate``.
+    """What the hospital has done when it is lost: each stage of a round, and two points between.
 
-    After ``START`` the round is entered in the journal, and nothing of it has left.
+    After ``START`` the round is entered in the journal, and nothing of it has left; after
+    ``CHARGED`` its privacy cost is charged, and nothing masked has left.
     """
 
     START = "start"
     ADVERTISE_KEYS = "advertise_keys"
     SHARE_KEYS = "share_keys"
+    CHARGED = "charged"
     MASKED_INPUT = "masked_input"
     CONSISTENCY_CHECK = "consistency_check"
     UNMASKING = "unmasking"
+    CERTIFICATION = "certification"
 
 
 def _kill_this_process() -> None:
@@ -46,8 +49,14 @@ class Loss:
 
     def leaving(self, message: Wire, number: int) -> None:
         """``message`` of round ``number`` is about to be sent; what had to be durable, is."""
-        first = isinstance(message, AdvertiseKeys)
-        if number == self.number and first and self.point is LossPoint.START:
+        match message:
+            case AdvertiseKeys():
+                reached = LossPoint.START
+            case VectorChunk(start=0):
+                reached = LossPoint.CHARGED
+            case _:
+                return
+        if (reached, number) == (self.point, self.number):
             self.die()
 
     def left(self, message: Wire, number: int) -> None:

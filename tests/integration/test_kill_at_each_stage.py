@@ -10,7 +10,12 @@ from tests.integration.network import network
 
 VICTIM = "switzerland"
 OTHERS = ("cleveland", "hungary", "va-long-beach")
-IN_THE_SUM = (LossPoint.MASKED_INPUT, LossPoint.CONSISTENCY_CHECK, LossPoint.UNMASKING)
+IN_THE_SUM = (
+    LossPoint.MASKED_INPUT,
+    LossPoint.CONSISTENCY_CHECK,
+    LossPoint.UNMASKING,
+    LossPoint.CERTIFICATION,
+)
 
 
 async def test_a_hospital_killed_at_each_stage_rejoins_the_next_round(tmp_path: Path) -> None:
