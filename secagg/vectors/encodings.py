@@ -83,7 +83,8 @@ class Frames(Primitive, frozen=True, tag="frames"):
         reader, read = FrameReader(self.limit), []
         try:
             for each in cut:
-                read += [payload.hex() for payload in reader.feed(each)]
+                for payload in reader.feed(each):
+                    read.append(payload.hex())  # noqa: PERF401 - what came before an error counts
             reader.finish()
         except DecodeError:
             return {**outcome, "expect": Expect.DECODE_ERROR, "read": read}
