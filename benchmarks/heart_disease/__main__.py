@@ -2,6 +2,7 @@
 
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.heart_disease import selection, study
+from benchmarks.heart_disease.plot import draw
 
 SCHEMA = "secagg-heart-disease/1"
 _WIDTH = 100
@@ -30,13 +32,20 @@ def main(
     secure: Annotated[
         bool, typer.Option("--secure", help="Add up by whole protocol rounds, in memory.")
     ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Also draw the study into this .svg, .png or .pdf.", show_default=False),
+    ] = None,
     output: Annotated[Format, typer.Option("--format", help="text or json.")] = Format.TEXT,
 ) -> None:
     """Accuracy on FLamby's heart-disease split against epsilon, beside FLamby's own figures."""
     if select:
         _select(output)
     else:
-        _study(study.run(seeds, secure=secure), output)
+        outcome = study.run(seeds, secure=secure)
+        if plot is not None:
+            draw(outcome, plot)
+        _study(outcome, output)
 
 
 def _study(outcome: study.Study, output: Format) -> None:

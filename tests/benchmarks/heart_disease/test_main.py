@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import typer
@@ -43,6 +44,15 @@ def test_the_table_names_every_mode_and_the_published_figures() -> None:
     assert outcome.exit_code == 0, outcome.output
     for word in ("exact", "at_least", "local", "FLamby", "0.702", "rounds"):
         assert word in outcome.stdout
+
+
+def test_the_plot_is_a_function_of_the_study(tmp_path: Path) -> None:
+    for name in ("one.svg", "two.svg"):
+        outcome = CliRunner().invoke(app, ["--seeds", "1", "--plot", str(tmp_path / name)])
+        assert outcome.exit_code == 0, outcome.output
+    drawn = (tmp_path / "one.svg").read_bytes()
+    assert drawn.startswith(b"<?xml")
+    assert drawn == (tmp_path / "two.svg").read_bytes()
 
 
 @pytest.mark.parametrize("arguments", [["--seeds", "0"], ["--format", "yaml"]])
