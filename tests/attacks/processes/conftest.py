@@ -1,0 +1,1 @@
+"""A defended victim for all tests of a worker; each takes rounds of its own."""
