@@ -29,7 +29,8 @@ _log = structlog.get_logger("secagg.party")
 class Evaluations:
     """Accuracies on the ``test`` file, by model, kept across restarts. Without a file: none.
 
-    ``train``, ``rounds``: the standing batch, if there is one.
+    ``train``, ``rounds``: the standing batch, if there is one. ``schema`` is None where nodes take
+    no records.
 
     Blocking; called in a worker thread.
     """
@@ -37,7 +38,7 @@ class Evaluations:
     def __init__(
         self,
         engine: Engine,
-        schema: FeatureSchema,
+        schema: FeatureSchema | None,
         spec: ModelSpec,
         train: Path | None,
         test: Path | None,
@@ -54,7 +55,7 @@ class Evaluations:
 
     def evaluate(self, model_hash: bytes, model: Model) -> None:
         """Measure ``model`` unless that has been done. A file that does not fit is logged."""
-        if self._test is None or self.of(model_hash) is not None:
+        if self._schema is None or self._test is None or self.of(model_hash) is not None:
             return
         try:
             measured = accuracy(read_file(self._test, self._schema), model)
@@ -70,7 +71,9 @@ class Evaluations:
 
     def train_alone(self) -> None:
         """Measure what this hospital could have had without the others, of a standing batch."""
-        if self._test is None or self._train is None or self._rounds is None:
+        if self._schema is None or self._test is None:
+            return
+        if self._train is None or self._rounds is None:
             return
         try:
             model = train_locally(read_file(self._train, self._schema), self._spec, self._rounds)

@@ -18,8 +18,9 @@ from secagg.rounds.machine import Hospital
 from secagg.schema import FeatureSchema
 
 
-def read_policy(path: Path) -> tuple[Policy, ModelSpec, FeatureSchema]:
-    """The pinned policy, with the model and the features that a node cannot do without.
+def read_policy(path: Path) -> tuple[Policy, ModelSpec, FeatureSchema | None]:
+    """The pinned policy, its model, and the features that patients' records are read by: None under
+    a policy that protects each hospital as a whole, where nodes take no records.
 
     Raises CommandError.
     """
@@ -31,13 +32,15 @@ def read_policy(path: Path) -> tuple[Policy, ModelSpec, FeatureSchema]:
             "Install the policy.json that your consortium has agreed on.",
             ExitCode.USAGE,
         ) from None
-    if policy.model is None or policy.features is None:
+    schema = policy.features if policy.noise.unit == "patient" else None
+    if policy.model is None or (schema is None and policy.noise.unit == "patient"):
         raise CommandError(
             f"The policy {path} pins no model or no features: a node would have nothing to train.",
-            "Use a policy with both; policies without them are for simulations.",
+            "Use a policy with both (features may be missing if noise.unit is hospital); policies "
+            "without them are for simulations.",
             ExitCode.USAGE,
         )
-    return policy, policy.model, policy.features
+    return policy, policy.model, schema
 
 
 def find_hospital(config: PartyConfig, policy: Policy) -> Hospital:
@@ -54,12 +57,21 @@ def find_hospital(config: PartyConfig, policy: Policy) -> Hospital:
         ) from None
 
 
-def check_records(config: PartyConfig, spec: ModelSpec, schema: FeatureSchema) -> None:
+def check_records(config: PartyConfig, spec: ModelSpec, schema: FeatureSchema | None) -> None:
     """Read every record once, so that a mistake is found now and not in the middle of a round.
 
-    Raises CommandError.
+    ``schema``: None if the node must have no records at all. Raises CommandError.
     """
     data = config.data or Data()
+    if schema is None:
+        if data.train is not None or data.test is not None or config.schedule is not None:
+            raise CommandError(
+                "The policy protects each hospital as a whole (noise.unit is hospital), so this "
+                "node takes no records, and party.toml names some.",
+                "Remove train, rounds and test from [data], and [schedule]; post updates.",
+                ExitCode.USAGE,
+            )
+        return
     for path in (data.train, data.test):
         try:
             patients = 0 if path is None else len(read_file(path, schema))

@@ -15,6 +15,7 @@ import trio
 from sqlalchemy import Engine
 
 from party import api, state_dir
+from party.accounts import LowBudgetAlarm
 from party.audit.log import AuditLog
 from party.backoff import Backoff
 from party.batches import BatchSource, StandingFile
@@ -32,15 +33,15 @@ from party.node import Node
 from party.opening import check_budget, check_records, find_hospital, read_policy
 from party.participation import Participation
 from party.queue import Queue
+from party.receiving import Receiving
 from party.rehearsal import Loss
+from party.schedule.opening import open_schedule
+from party.schedule.scheduler import Scheduler
 from party.status import Reporter
-from party.submission.admission import Admission
 from party.submission.keyring import Keyring
-from party.submission.posted import digest_key
-from party.submission.trainer import Trainer
 from party.transcripts import Transcripts
 from secagg.cli import CommandError, ExitCode
-from secagg.crypto.randomness import SystemRandomness
+from secagg.crypto.randomness import Randomness, SystemRandomness
 from secagg.model import ModelSpec
 from secagg.schema import FeatureSchema
 
@@ -56,6 +57,7 @@ class Assembly:
     evaluations: Evaluations
     chain: Chain
     audit: AuditLog
+    scheduler: Scheduler | None
 
 
 async def run(config: PartyConfig, rehearsed: Loss | None = None) -> None:
@@ -63,16 +65,27 @@ async def run(config: PartyConfig, rehearsed: Loss | None = None) -> None:
 
     Raises CommandError for whatever an operator has to mend before it can run.
     """
+    with opened(config, rehearsed) as assembly, trio.CancelScope() as running:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_stop_on_signal, running)
+            app = api.application(assembly.services)
+            url: str = await nursery.start(api.serve, app, config.api)
+            print(json.dumps({"event": "serving", "url": url}), flush=True)
+            nursery.start_soon(_evaluate, assembly)
+            nursery.start_soon(assembly.node.run)
+            if assembly.scheduler is not None:
+                nursery.start_soon(assembly.scheduler.run)
+
+
+@contextmanager
+def opened(config: PartyConfig, rehearsed: Loss | None = None) -> Iterator[Assembly]:
+    """The node's parts over its own state directory and database, held while this is entered.
+
+    Raises CommandError for whatever an operator has to mend, another node that runs among it.
+    """
     with state_dir.held(config.state_dir) as path, _database(config, path) as engine:
         assembly = assemble(config, engine, rehearsed)
-        with trio.CancelScope() as running:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(_stop_on_signal, running)
-                app = api.application(assembly.services)
-                url: str = await nursery.start(api.serve, app, config.api)
-                print(json.dumps({"event": "serving", "url": url}), flush=True)
-                nursery.start_soon(_evaluate, assembly)
-                nursery.start_soon(assembly.node.run)
+        yield assembly
         assembly.audit.stopped()
 
 
@@ -99,16 +112,15 @@ def assemble(config: PartyConfig, engine: Engine, rehearsed: Loss | None = None)
     randomness = SystemRandomness()
     audit = AuditLog(engine, config.state_dir, hospital, cost, randomness)
     queue: Queue | None = None
-    admission: Admission | None = None
+    receiving: Receiving | None = None
     if config.ehr is not None and keyring is not None:
-        trainer = Trainer(keyring, schema, spec, audit)
-        queue = Queue(engine, trainer, hospital.u, config.ehr.queued_batches, audit)
-        admission = Admission(
-            keyring, schema, spec.contribution.max_patients, digest_key(hospital.journal_key)
-        )
+        receiving = Receiving.under(policy, spec, schema, hospital, keyring, randomness, audit)
+        queue = Queue(engine, receiving.training, hospital.u, config.ehr.queued_batches, audit)
     source: BatchSource = _standing_file(config, spec, schema) if queue is None else queue
     models = ModelStore(engine)
     followers: list[Follower] = [audit] if queue is None else [queue, audit]
+    if ledger is not None:
+        followers.append(LowBudgetAlarm(ledger))
     journal = Journal(engine, ledger, models, followers, config.models.keep)
     chain = Chain(hospital, spec, journal, models, randomness)
     client = Client(
@@ -135,9 +147,20 @@ def assemble(config: PartyConfig, engine: Engine, rehearsed: Loss | None = None)
     evaluations = Evaluations(engine, schema, spec, data.train, data.test, data.rounds)
     reporter = Reporter(config.name, policy, node, journal, ledger, evaluations)
     services = api.Services(
-        config.api, policy, node, journal, ledger, models, reporter, audit, queue, admission
+        config.api,
+        policy,
+        node,
+        journal,
+        ledger,
+        models,
+        reporter,
+        audit,
+        queue,
+        None if receiving is None else receiving.admission,
+        None if receiving is None else receiving.updates,
     )
-    return Assembly(node, services, evaluations, chain, audit)
+    scheduler = _scheduler(config, engine, schema, services, randomness)
+    return Assembly(node, services, evaluations, chain, audit, scheduler)
 
 
 async def _stop_on_signal(
@@ -161,10 +184,36 @@ async def _evaluate(assembly: Assembly) -> None:
             await assembly.node.moved()
 
 
-def _standing_file(config: PartyConfig, spec: ModelSpec, schema: FeatureSchema) -> StandingFile:
+def _scheduler(
+    config: PartyConfig,
+    engine: Engine,
+    schema: FeatureSchema | None,
+    services: api.Services,
+    randomness: Randomness,
+) -> Scheduler | None:
+    """What fetches batches by itself, if anything does."""
+    queue, admission = services.queue, services.admission
+    if config.schedule is None or schema is None or queue is None or admission is None:
+        return None
+    return open_schedule(
+        config.schedule,
+        engine,
+        schema,
+        admission,
+        services.node,
+        queue,
+        config.api.max_body_bytes,
+        randomness,
+        services.audit,
+    )
+
+
+def _standing_file(
+    config: PartyConfig, spec: ModelSpec, schema: FeatureSchema | None
+) -> StandingFile:
     """The file that is the batch of every round."""
     data = config.data or Data()
-    if data.train is None or data.rounds is None:
+    if data.train is None or data.rounds is None or schema is None:
         raise CommandError(
             "party.toml names no source of batches.",
             "Add [ehr] with fernet_key_file, or train and rounds in [data].",
