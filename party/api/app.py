@@ -62,8 +62,7 @@ def application(services: Services) -> FastAPI:
     app.include_router(page.router())
     app.include_router(reference.router(app))
     config = services.config
-    # The last one stands outermost: who is not let in is not listened to.
-    app.add_middleware(BodyLimit, max_bytes=config.max_body_bytes)
+    # The last one stands outermost: what is read of bodies is limited for whoever is refused, too.
     app.add_middleware(Access, rules=Rules.of(config))
     if config.allowed_origins:
         app.add_middleware(
@@ -72,4 +71,5 @@ def application(services: Services) -> FastAPI:
             allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["authorization", "content-type"],
         )
+    app.add_middleware(BodyLimit, max_bytes=config.max_body_bytes)
     return app

@@ -40,8 +40,9 @@ from party.submission.posted import Posted
 RETRY_SECONDS: Final = 30
 """When to post again what could not be brought to an end now."""
 
-_MEMORY: Final = 2
-"""Bodies of the greatest length that may be in hand at a time."""
+_MEMORY: Final = 2.5
+"""Bodies of the greatest length that may be in hand at a time; half of one is left for small ones.
+"""
 
 FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 """What a browser sends across sites without asking first."""
@@ -157,7 +158,7 @@ class Desk:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._memory = Memory(_MEMORY * services.config.max_body_bytes)
+        self._memory = Memory(int(_MEMORY * services.config.max_body_bytes))
         self._waiting = services.queue and Waiting(services, services.queue)
 
     async def submit(self, request: Request) -> Answer:
@@ -205,9 +206,10 @@ class Desk:
         self, request: Request, admitted: Callable[[bytes], Awaitable[Posted]]
     ) -> Submission:
         """Judge and queue what is posted; nothing of it is held when this returns."""
-        length = int(request.headers.get("content-length", self._services.config.max_body_bytes))
+        most = self._services.config.max_body_bytes
+        length = min(int(request.headers.get("content-length", most)), most)
         async with self._memory.held(length):
-            posted = await admitted(await _body(request))
+            posted = await admitted(await self._body(request))
             await self._check_budget(posted)
             try:
                 submission = await self._services.node.submit(posted)
@@ -225,6 +227,19 @@ class Desk:
             replaced=submission.replaced,
         )
         return submission
+
+    async def _body(self, request: Request) -> bytes:
+        # Not request.body(): that keeps it for as long as the request lasts.
+        try:
+            return b"".join([piece async for piece in request.stream()])
+        except ClientDisconnect:
+            raise HTTPException(
+                400, "the connection ended within the body: send it again"
+            ) from None
+        except HTTPException as refused:
+            if refused.status_code == 413:
+                await self.refuse(413, RefusalReason.TOO_LARGE, refused.detail)
+            raise
 
     async def _admitted(self, admission: Admission, data: bytes) -> Posted:
         try:
@@ -277,14 +292,6 @@ def _check_headers(request: Request) -> None:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type in FORMS:
         raise HTTPException(415, "send JSON, with the header 'Content-Type: application/json'")
-
-
-async def _body(request: Request) -> bytes:
-    # Not request.body(): that keeps it for as long as the request lasts.
-    try:
-        return b"".join([piece async for piece in request.stream()])
-    except ClientDisconnect:
-        raise HTTPException(400, "the connection ended within the body: send it again") from None
 
 
 def _named(error: OpeningError) -> str:

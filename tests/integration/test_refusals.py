@@ -175,6 +175,7 @@ def test_a_token_may_hold_no_bomb_either(node: LoneNode) -> None:
 def test_too_large(node: LoneNode) -> None:
     for data in (bytes(4_000_001), (bytes(50_000) for _ in range(81))):
         refused(node.post(data=data, json=None), 413, "4000000 bytes", "max_body_bytes")
+        assert reasons(node.audited())[-1] == "too large"
 
 
 def test_compressed(node: LoneNode) -> None:

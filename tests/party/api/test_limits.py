@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 import trio
 from fastapi import FastAPI, Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from party.api import errors
 from party.api.limits import BodyLimit, Memory
@@ -40,7 +42,7 @@ async def test_a_body_within_the_limit_passes(length: int) -> None:
 
 
 @pytest.mark.parametrize("length", [LIMIT + 1, 5 * LIMIT, 1_000_000])
-async def test_a_longer_one_is_refused_even_before_it_is_sent(length: int) -> None:
+async def test_a_longer_one_is_refused_once_it_is_sent(length: int) -> None:
     async with listening(counting()) as client:
         answer = await client.post("/length", content=bytes(length))
         assert answer.status_code == 413
@@ -72,6 +74,56 @@ HEAD = b"POST /length HTTP/1.1\r\nHost: localhost\r\n"
 async def test_a_body_that_stays_away_is_given_up() -> None:
     announced = HEAD + b"Content-Length: 100\r\n\r\n"
     assert b" 408 " in await exchange(counting(seconds=0.1), announced, b"some")
+
+
+@pytest.mark.parametrize("length", [100, LIMIT, 50 * LIMIT, 10_000_000])
+async def test_a_body_that_nobody_reads_holds_nothing_up(length: int) -> None:
+    app = counting()
+    finished: list[str] = []
+
+    class Outermost:
+        """Notes that requests come to their end."""
+
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await self.app(scope, receive, send)
+            finished.append(scope["type"])
+
+    app.add_middleware(Outermost)
+    async with listening(app) as client:
+        for path, status in (("/nowhere", 404), ("/openapi.json", 405)):
+            stream = await trio.open_tcp_stream("127.0.0.1", client.base_url.port or 0)
+            async with stream, trio.open_nursery() as nursery:
+                head = (
+                    f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+                )
+                nursery.start_soon(pour, stream, head.encode() + bytes(length))
+                answer = bytes(await stream.receive_some(1000))
+                assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+                nursery.cancel_scope.cancel()
+        assert (await client.post("/length", content=b"x")).json() == 1
+        while finished.count("http") < 3:  # no request is left over
+            await trio.sleep(0.01)
+
+
+async def pour(stream: trio.SocketStream, data: bytes) -> None:
+    """Send it all, unless the other side has had enough."""
+    with suppress(trio.BrokenResourceError):
+        await stream.send_all(data)
+
+
+async def test_time_runs_from_when_a_body_is_waited_for() -> None:
+    app = counting(seconds=0.2)
+
+    @app.post("/later")
+    async def later(request: Request) -> int:
+        await trio.sleep(0.5)
+        return len(await request.body())
+
+    async with listening(app) as client:
+        assert (await client.post("/later", content=bytes(5))).json() == 5
 
 
 async def test_lengths_that_contradict_each_other_are_refused() -> None:
