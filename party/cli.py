@@ -11,6 +11,7 @@ import typer
 from sqlalchemy.exc import OperationalError
 
 from party import config, logs, process
+from party import participation_cli as participation
 from party.enrollment import commands as enrollment
 from party.rehearsal import Loss, LossPoint
 from secagg.cli import CommandError, ExitCode
@@ -20,6 +21,8 @@ app = typer.Typer(no_args_is_help=True, help="A hospital's node.")
 
 app.command()(enrollment.enroll)
 app.command()(enrollment.install)
+app.command()(participation.leave)
+app.command("return")(participation.return_)
 
 
 @app.callback()

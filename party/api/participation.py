@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from party.api.errors import documented
 from party.api.services import Services
+from party.node import Node
 
 _GUARDED: Final = documented({403: "a page of another site"})
 
@@ -22,21 +23,23 @@ class ParticipationReport(BaseModel):
     in_round: int | None
 
 
+def report(node: Node) -> ParticipationReport:
+    """Where ``node`` stands."""
+    view = node.view
+    return ParticipationReport(
+        participating=not view.left, in_round=None if view.session is None else view.round
+    )
+
+
 def router(services: Services) -> APIRouter:
     """GET, DELETE and PUT of ``/participation``."""
     routes = APIRouter(prefix="/participation", tags=["participation"])
     node = services.node
 
-    def report() -> ParticipationReport:
-        view = node.view
-        return ParticipationReport(
-            participating=not view.left, in_round=None if view.session is None else view.round
-        )
-
     @routes.get("")
     async def participation() -> ParticipationReport:
         """Whether this hospital takes part."""
-        return report()
+        return report(node)
 
     @routes.delete("", responses=_GUARDED)
     async def leave() -> ParticipationReport:
@@ -47,12 +50,12 @@ def router(services: Services) -> APIRouter:
         which nobody's part can be taken.
         """
         await node.leave()
-        return report()
+        return report(node)
 
     @routes.put("", responses=_GUARDED)
     async def take_part() -> ParticipationReport:
         """Take part again: post new batches from now on."""
         await node.return_()
-        return report()
+        return report(node)
 
     return routes
