@@ -219,6 +219,8 @@ class Consortium:
     spool: dict[int, list[tuple[int, Words]]] = field(default_factory=dict)
     receivers: dict[int, VectorReceiver] = field(default_factory=dict)
     refusals: dict[int, list[str]] = field(default_factory=dict)
+    #: The digests of all masked inputs that came from a party in a session.
+    masked: dict[tuple[int, bytes], set[bytes]] = field(default_factory=dict)
     total: NDArray[np.int64] | None = None
     transcript: Transcript | None = None
     adopted: int = 0
@@ -285,6 +287,7 @@ class Consortium:
                     self.spool[u].append((start, self.receivers[u].receive(start, data)))
                 case MaskedInputSignature(session=session):
                     event = MaskedInputReceived(session, self.receivers[u].finish(), reply)
+                    self.masked.setdefault((u, session), set()).add(reply.masked_digest)
                     reach |= self.server.handle(u, event)
                 case _:
                     reach |= self.server.handle(u, reply)

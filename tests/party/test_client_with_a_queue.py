@@ -236,6 +236,9 @@ def test_wherever_it_dies_a_batch_is_used_once(posting: Consortium, point: Point
     assert 1 in posting.server.state.certificate.u3
     assert state(party, batches[1]) is State.USED
     assert charged(party) == expected
+    masked = {session: found for (u, session), found in posting.masked.items() if u == 1}
+    assert all(len(digests) == 1 for digests in masked.values())
+    assert masked.keys() <= set(expected)
     assert party.ledger is not None
     assert party.ledger.budget().spent.rho == len(expected) * party.ledger.cost.sum.rho
     assert party.client.offer() is None
