@@ -29,6 +29,7 @@ from secagg.model import (
 from secagg.privacy.discrete_gaussian import _layers, sample, tail_bound
 from secagg.privacy.gaussian_table import REFINEMENT_BITS, THRESHOLD_BITS, GaussianTable
 from secagg.privacy.mechanism import Mechanism
+from secagg.vector.aggregate import vector_digest
 from secagg.vector.fixed_point import clip_l2, quantise, squared_norm
 from secagg.vector.packing import PackingError, pack, unpack
 from secagg.vector.ring import Ring
@@ -252,7 +253,7 @@ class Models(Primitive, frozen=True, tag="model"):
 
     def outcome(self, source: SeededRandomness) -> Document:
         limited(self.spec.dimension)
-        power = self.spec.update.averaging_power
+        power, weight = self.spec.update.averaging_power, self.spec.contribution.count_weight
         models = [initial(self.spec)]
         for total in self.sums:
             models.append(apply(models[-1], np.array(total, np.int64), self.spec))
@@ -262,6 +263,11 @@ class Models(Primitive, frozen=True, tag="model"):
             "sensitivity_squared": self.spec.contribution.sensitivity_squared,
             "coordinate_bound": self.spec.contribution.coordinate_bound,
             "second_weight": _float_hex((power + 1) / (power + 2)),
+            "counted": [_float_hex(float(total[-1]) / float(weight)) for total in self.sums],
+            "sum_digests": [
+                vector_digest(Label.SUM, np.array(total, np.int64), Ring(64)).hex()
+                for total in self.sums
+            ],
             "models": [_model(model) for model in models],
         }
 

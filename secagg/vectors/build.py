@@ -35,6 +35,17 @@ KEYS: Final[tuple[str, ...]] = (
 )
 
 
+_UNUSABLE: Final = (
+    SecaggError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+"""What the product's own code raises for a document that says nothing sensible."""
+
+
 def built(document: Mapping[str, Any]) -> Document:
     """The whole vector, from ``kind``, ``config``, ``seed`` and the operations' arguments alone.
 
@@ -51,9 +62,7 @@ def built(document: Mapping[str, Any]) -> Document:
         if kind not in _KINDS:
             raise VectorError(f"no vector is of kind {kind!r}")
         parts = _KINDS[kind](document["config"], seed, document["operations"])
-    except (SecaggError, LookupError, TypeError, ValueError, AttributeError) as error:
-        # Whoever wrote the document may have written anything; the protocol's own code says what
-        # it cannot work with by one of these.
+    except _UNUSABLE as error:
         raise VectorError(f"{type(error).__name__}: {error}") from error
     found: dict[str, Any] = {
         "schema": SCHEMA,

@@ -482,8 +482,8 @@ def _broken() -> Mapping[Check, tuple[Document, list[Item]]]:
     def to_server(stages: int, *edits: Item, config: Document = three) -> Any:
         return broken(stages, _deliver(1), _message(1, 0, [0], *edits), config=config)
 
-    def announced(round_number: int, attempt: int) -> Any:
-        return to_client(0, _put(round_number, 2), _put(attempt, 3), _sign(0, 6))
+    def announced(place: int, number: int) -> Any:
+        return to_client(0, _put(number, place), _sign(0, 6))
 
     def misdealt(*changed: int) -> Any:
         return (
@@ -514,8 +514,8 @@ def _broken() -> Mapping[Check, tuple[Document, list[Item]]]:
         Check.BASE_MODEL_HELD: to_client(0, _flip(4)),
         Check.ATTEMPT_INCREASES: broken(1, _message(0, 1, [1, 0])),
         Check.ROUND_OPEN: broken(7, _open(1, 2), _message(0, 1, [0])),
-        Check.ATTEMPT_BOUNDED: announced(1, 1001),
-        Check.ROUND_WANTED: announced(10_002, 1),
+        Check.ATTEMPT_BOUNDED: announced(3, 1001),
+        Check.ROUND_WANTED: announced(2, 10_002),
         Check.CHARGES_LEFT: broken(
             3, _open(1, 2), _message(0, 1, [0]), config=_config(3, max_charged_attempts=1)
         ),

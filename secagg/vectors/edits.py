@@ -40,16 +40,21 @@ def edited(message: Any, edits: Sequence[Edit], special: Mapping[str, Special]) 
     """``message`` after ``edits``, one after the other. Raises VectorError for an unfit one."""
     root = [message]
     for edit in edits:
+        before = msgspec.msgpack.encode(root[0])
         parent, place = root, 0
         for step in edit.at:
             parent, place = parent[place], step
             if not isinstance(parent, list):
                 raise VectorError(f"the way {edit.at} leads into no array")
+            if step < 0:
+                raise VectorError(f"there is no place {step}")
         if place == len(parent) and edit.do not in _NEED_A_VALUE:
             parent.append(None)
         if not 0 <= place < len(parent):
             raise VectorError(f"the way {edit.at} leads nowhere")
         _apply(root[0], parent, place, edit, special)
+        if msgspec.msgpack.encode(root[0]) == before:
+            raise VectorError(f"the edit at {edit.at} changes nothing")
     return root[0]
 
 
@@ -84,7 +89,7 @@ def _apply(
             del parent[place]
         case "flip":
             parent[place] = flipped(parent[place], argument)
-        case "swap":
+        case "swap" if argument >= 0:
             parent[place], parent[argument] = parent[argument], parent[place]
         case "repeat":
             if not 1 <= argument * len(parent[place]) <= MAX_REPEAT:
@@ -93,6 +98,8 @@ def _apply(
         case "copy":
             found = whole
             for step in argument:
+                if step < 0:
+                    raise VectorError(f"there is no place {step}")
                 found = found[step]
             parent[place] = found
         case _:

@@ -84,7 +84,7 @@ class Frames(Primitive, frozen=True, tag="frames"):
         try:
             for each in cut:
                 for payload in reader.feed(each):
-                    read.append(payload.hex())  # noqa: PERF401 - what came before an error counts
+                    read.append(payload.hex())
             reader.finish()
         except DecodeError:
             return {**outcome, "expect": Expect.DECODE_ERROR, "read": read}
@@ -164,12 +164,17 @@ def _changed(data: bytes, name: str, arguments: list[Any]) -> bytes:
 
 
 def _change(document: Any, way: list[Any], value: list[Any]) -> None:
+    before, inner = _text(document), document
+    if any(isinstance(step, int) and step < 0 for step in way):
+        raise VectorError(f"a way with places before the first: {way}")
     for step in way[:-1]:
-        document = document[step]
+        inner = inner[step]
     if value:
-        document[way[-1]] = value[0]
+        (inner[way[-1]],) = value
     else:
-        del document[way[-1]]
+        del inner[way[-1]]
+    if _text(document) == before:
+        raise VectorError(f"the change at {way} changes nothing")
 
 
 ENCODINGS = Decode | Frames | LoadPolicy

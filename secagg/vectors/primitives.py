@@ -234,6 +234,8 @@ class Split(Primitive, frozen=True, tag="shamir"):
         limited(len(self.xs) * self.threshold)
         shares = shamir.split(Secret(secret), self.threshold, self.xs, source)
         used = {x: shares[x] for x in self.use}
+        if len(used) != len(self.use):
+            raise VectorError("a share is used twice")
         if self.add:
             changed = int.from_bytes(used[self.use[0]], "big") + self.add
             used[self.use[0]] = changed.to_bytes(33, "big")
