@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 import structlog
-from sqlalchemy import Column, Engine, Float, LargeBinary, Table, insert, select
+from sqlalchemy import Column, Engine, Float, LargeBinary, Select, Table, insert, select
 
 from party.batches import BatchError, read_file
 from party.database import METADATA, reading
@@ -63,11 +63,10 @@ class Evaluations:
             _log.error("test records unusable", reason=str(error))
             return
         with self._engine.begin() as connection:
-            connection.execute(
-                insert(EVALUATIONS)
-                .prefix_with("OR IGNORE")
-                .values(model_hash=model_hash, accuracy=measured)
-            )
+            if connection.scalar(_measured(model_hash)) is None:
+                connection.execute(
+                    insert(EVALUATIONS).values(model_hash=model_hash, accuracy=measured)
+                )
 
     def train_alone(self) -> None:
         """Measure what this hospital could have had without the others, of a standing batch."""
@@ -84,7 +83,9 @@ class Evaluations:
     def of(self, model_hash: bytes) -> float | None:
         """The accuracy of a model, 0 to 1; None if it was not measured."""
         with reading(self._engine).connect() as connection:
-            found: float | None = connection.execute(
-                select(EVALUATIONS.c.accuracy).where(EVALUATIONS.c.model_hash == model_hash)
-            ).scalar_one_or_none()
+            found: float | None = connection.scalar(_measured(model_hash))
         return found
+
+
+def _measured(model_hash: bytes) -> Select[Any]:
+    return select(EVALUATIONS.c.accuracy).where(EVALUATIONS.c.model_hash == model_hash)
