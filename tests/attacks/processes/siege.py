@@ -13,7 +13,7 @@ import ssl
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from benchmarks.heart_disease import dataset
@@ -41,11 +42,16 @@ from secagg.wire.messages import PROTOCOL, Challenge, Hello, ModelRequest, Ready
 from server.certificates import Authority
 from tests.cohorts import template
 
-VICTIM: Final = 1
 PATIENTS: Final = 12
 SECONDS: Final = 60
 SEED: Final = SeededRandomness(b"siege")
+BUDGET: Final = """\
+[budget]
+epsilon = "1000"
+delta = "0.001"
+"""
 _WEAKENED: Final = Path(__file__).with_name("weakened.py")
+_BY_ID: Final = {check.id: check for check in Check}
 _CHECK: Final = re.compile(r"(CHK-\d{3}) ")
 
 
@@ -62,10 +68,15 @@ def siege_policy(**changes: Any) -> Policy:
 
 @dataclass(slots=True)
 class Siege:
-    """``cohort``: the others, and the server's own honest state. ``hellos``: of the victim."""
+    """``cohort``: all hospitals, of which ``real`` is the process, and the server's honest state.
+
+    Whatever the cohort delivers to ``real`` goes over the wire. ``removed``: checks and other
+    defences that its build lacks. ``hellos``, ``ready``: what it said of itself.
+    """
 
     cohort: Cohort
     directory: Path
+    real: int = 1
     removed: Collection[str] = ()
     process: subprocess.Popen[bytes] | None = None
     hellos: list[Hello] = field(default_factory=list)
@@ -98,17 +109,17 @@ class Siege:
         """The victim's files, and the server's TLS."""
         authority = Authority.create("siege")
         issued = authority.server("localhost", ("localhost", "127.0.0.1"))
-        hospital = self.cohort.hospitals[VICTIM]
+        hospital = self.cohort.hospitals[self.real]
         files = {
             "ca.crt": authority.issued.certificate,
             "server.crt": issued.certificate,
             "server.key": issued.private_key,
             "policy.json": self.policy.canonical(),
-            "identity.key": SEED.fork(u64(VICTIM)).draw(32).hex().encode() + b"\n",
+            "identity.key": SEED.fork(u64(self.real)).draw(32).hex().encode() + b"\n",
             "journal.key": hospital.journal_key.reveal().hex().encode() + b"\n",
             "train.jsonl": _records(),
             "party.toml": f"""\
-name = "{self.policy.name(VICTIM)}"
+name = "{self.policy.name(self.real)}"
 policy = "policy.json"
 state_dir = "state"
 [server]
@@ -124,6 +135,7 @@ journal_key_file = "journal.key"
 [data]
 train = "train.jsonl"
 rounds = 1000
+{BUDGET if self.policy.noise.mode != "none" else ""}
 [api]
 port = 0
 [reconnect]
@@ -213,7 +225,7 @@ maximum = 0.2
         replies = self._answers()
         for reply in replies:
             if isinstance(reply, Refusal) and (found := _CHECK.match(reply.reason)):
-                raise PeerViolation(Check(found.group(1)), SERVER, reply.reason)
+                raise PeerViolation(_BY_ID[found.group(1)], SERVER, reply.reason)
         return replies
 
     def _answers(self) -> list[Any]:
@@ -251,33 +263,8 @@ maximum = 0.2
     def open(self, round_number: int = 1, attempt: int = 1) -> None:
         """An honest announcement; the others enter with small vectors of their own."""
         places = np.arange(self.policy.vector.dimension, dtype=np.int64)
-        others = {u: 100 * u + places for u in self.policy.members if u != VICTIM}
-        self.cohort.open({**others, VICTIM: places}, round_number, attempt)
-
-    def messages(self, u: int) -> list[Any]:
-        """What the honest server has for ``u`` now."""
-        return list(self.cohort.to_client(u))
-
-    def step(self, clients: Iterable[int] | None = None) -> None:
-        """One honest round trip with these clients, the victim among them or not."""
-        replies: list[tuple[int, Wire]] = []
-        for u in self.policy.members if clients is None else clients:
-            for message in self.messages(u):
-                answers = self.tell(message) if u == VICTIM else self.cohort.deliver(u, message)
-                replies += [(u, reply) for reply in answers]
-        for u, reply in replies:
-            self.cohort.collect(u, reply)
-
-    def reach(self, state: type, clients: Sequence[int] | None = None) -> Any:
-        """Honest round trips until the server is in ``state``, which is returned."""
-        for _ in range(8):
-            current = self.cohort.server.state
-            if isinstance(current, state):
-                return current
-            self.step(clients)
-            if type(self.cohort.server.state) is type(current):
-                self.cohort.server.close()
-        raise AssertionError(type(self.cohort.server.state).__name__)
+        vectors = {u: 100 * u + places for u in self.policy.members}
+        self.cohort.open({**vectors, self.real: self.vector()}, round_number, attempt)
 
 
 def _records() -> bytes:
@@ -287,14 +274,28 @@ def _records() -> bytes:
 
 @contextmanager
 def besieged(
-    directory: Path, *, removed: Collection[Check] = (), policy: Policy | None = None
+    directory: Path,
+    *,
+    real: int = 1,
+    removed: Collection[Check | str] = (),
+    policy: Policy | None = None,
 ) -> Iterator[Siege]:
-    """A victim that runs and is connected, without the checks ``removed``."""
+    """A real hospital that runs and is connected, without the defences ``removed``; attempt 1 of
+    round 1 is announced.
+    """
     cohort = Cohort.assembled(policy or siege_policy(), SEED)
     cohort.base_model_hash = model_hash(initial(model_spec()))
-    siege = Siege(cohort, directory, [check.id for check in removed])
-    try:
-        siege.start()
-        yield siege
-    finally:
-        siege.close()
+    names = [each.id if isinstance(each, Check) else each for each in removed]
+    siege, in_memory = Siege(cohort, directory, real, names), Cohort.deliver
+
+    def deliver(self: Cohort, u: int, message: Wire) -> Iterator[Wire]:
+        return iter(siege.tell(message)) if u == real else in_memory(self, u, message)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Cohort, "deliver", deliver)
+        try:
+            siege.start()
+            siege.open()
+            yield siege
+        finally:
+            siege.close()

@@ -1,1 +1,0 @@
-"""A defended victim for all tests of a worker; each takes rounds of its own."""
