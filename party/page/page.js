@@ -14,7 +14,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const STEPS = [
   ["advertised", "Keys"],
   ["shared", "Shares"],
-  ["masked", "Masked input"],
+  ["masked", "Masking"],
   ["confirmed", "Consistency"],
   ["answered", "Unmasking"],
   ["sum signed", "Certificate"],
@@ -294,7 +294,7 @@ function showNow(status, waiting) {
     !inRound && status.round ? element("small", {}, "closed") : "",
   );
   $("now-state").textContent = STATES[status.state] ?? status.state;
-  $("steps").classList.toggle("idle", !inRound); // it stays, so that nothing jumps when a round opens
+  $("steps").setAttribute("aria-hidden", String(!inRound)); // shown all the same: nothing jumps
   $("steps").replaceChildren(...STEPS.map(([, label], index) => {
     const item = element("li", {}, label);
     item.dataset.step = index < step ? "done" : index === step ? "now" : "later";

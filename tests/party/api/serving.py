@@ -14,6 +14,7 @@ from benchmarks.heart_disease.policy import schema
 from party import api
 from party.audit.log import AuditLog
 from party.backoff import Backoff
+from party.batches import BatchSource
 from party.config import Api
 from party.evaluation import Evaluations
 from party.ledger import Cost
@@ -31,15 +32,26 @@ async def nobody() -> trio.abc.Stream:
 def services(consortium: Consortium, config: Api, u: int = 1) -> api.Services:
     party, policy = consortium.parties[u], consortium.policy
     backoff = Backoff(1, 2, SeededRandomness(b"backoff"))
-    node = Node(party.client, party.source, policy.digest(), nobody, backoff)
+    source: BatchSource = party.queue or party.source
+    node = Node(party.client, source, policy.digest(), nobody, backoff)
     nowhere = Path("nowhere")
     evaluations = Evaluations(party.engine, schema(), SPEC, nowhere, None, rounds=1)
     reporter = Reporter(policy.name(u), policy, node, party.journal, party.ledger, evaluations)
     models = ModelStore(party.engine)
-    audit = AuditLog(
+    audit = party.audit or AuditLog(
         party.engine, party.path.parent, party.hospital, Cost.of(policy), party.randomness
     )
-    return api.Services(config, policy, node, party.journal, party.ledger, models, reporter, audit)
+    return api.Services(
+        config,
+        policy,
+        node,
+        party.journal,
+        party.ledger,
+        models,
+        reporter,
+        audit,
+        queue=party.queue,
+    )
 
 
 @asynccontextmanager
