@@ -17,6 +17,10 @@ Item = Document
 
 COORDINATES: Final = 8
 
+# The places of these stages in an attempt.
+_CERTIFYING: Final = 5
+_CONCLUDED: Final = 6
+
 
 def catalogue() -> dict[str, Document]:
     """Every vector by the name of its file, without ``.json``: what ``build.built`` needs."""
@@ -82,8 +86,17 @@ def _exchange(*absent: int) -> Item:
     return {"operation": "exchange", "absent": list(absent)}
 
 
-def _stages(count: int, *absent: int) -> list[Item]:
-    return [_exchange(*absent)] * count
+def _stages(count: int) -> list[Item]:
+    return [_exchange()] * count
+
+
+def _without(client: int, done: int) -> list[Item]:
+    """The rest of an attempt after ``done`` stages, without ``client`` where it is waited for."""
+    waited_for = (done, _CERTIFYING, _CONCLUDED)
+    return [
+        _exchange(client) if stage in waited_for else _exchange()
+        for stage in range(done, _CONCLUDED + 1)
+    ]
 
 
 def _deliver(to: int) -> Item:
@@ -157,7 +170,7 @@ def _attempts() -> Iterator[tuple[str, Document]]:
             _config(4, vector=_vector(20, 500_000_000)),
             _open(),
             _stages(2),
-            _stages(5, 4),
+            _without(4, 2),
             _transcript(),
         ),
     )
@@ -170,10 +183,9 @@ def _attempts() -> Iterator[tuple[str, Document]]:
             _open(),
             _exchange(),
             _exchange(10),
-            _exchange(9, 10),
-            _exchange(8, 9, 10),
-            _exchange(8, 9, 10),
-            _stages(2),
+            _exchange(9),
+            _exchange(8),
+            _stages(3),
         ),
     )
     yield (
@@ -214,7 +226,7 @@ def _dropouts() -> Iterator[tuple[str, Document]]:
                 _config(4),
                 _open(),
                 _stages(stages),
-                _stages(7 - stages, 4),
+                _without(4, stages),
             ),
         )
     for stages, name in enumerate(after[:3]):
@@ -260,7 +272,7 @@ def _dropouts() -> Iterator[tuple[str, Document]]:
             _config(5),
             _open(),
             _stages(2),
-            _stages(5, 1),
+            _without(1, 2),
         ),
     )
 
@@ -284,9 +296,11 @@ def _noise() -> Iterator[tuple[str, Document]]:
             _config(7, dropouts=2, noise=_noisy("exact", 300)),
             _open(),
             _stages(2),
-            _stages(2, 7),
-            _exchange(6, 7),
-            _stages(2, 7),
+            _exchange(7),
+            _exchange(),
+            _exchange(6),
+            _exchange(7),
+            _exchange(7),
         ),
     )
     yield (
@@ -296,7 +310,7 @@ def _noise() -> Iterator[tuple[str, Document]]:
             _config(4, noise=_noisy("at_least", 900), vector=_vector(9, 4000)),
             _open(),
             _stages(2),
-            _stages(5, 4),
+            _without(4, 2),
         ),
     )
     yield (
@@ -371,8 +385,8 @@ def _rounds() -> Iterator[tuple[str, Document]]:
             ),
             _open(),
             _stages(2),
-            _stages(3, 2),
-            _stages(2),
+            _exchange(2),
+            _stages(4),
         ),
     )
     yield (
@@ -410,11 +424,14 @@ def _rounds() -> Iterator[tuple[str, Document]]:
             _open(),
             _stages(2),
             _about("restart", 4),
-            _stages(2, 4),
+            _exchange(4),
+            _exchange(),
             _about("restart", 2),
             _about("unseal", 2, key_of=2),
             _about("unseal", 2, key_of=3),
-            _stages(3, 4),
+            _exchange(),
+            _exchange(4),
+            _exchange(4),
         ),
     )
     yield (
@@ -493,7 +510,7 @@ def _broken() -> Mapping[Check, tuple[Document, list[Item]]]:
                 _exchange(),
                 _deliver(2),
                 _message(2, 0, [0], _flip(3, 0, *changed), _sign(2, 5)),
-                _exchange(2),
+                _exchange(),
                 _message(0, 1, [0]),
                 _message(1, 0, [0]),
             ],
@@ -582,7 +599,7 @@ def _broken() -> Mapping[Check, tuple[Document, list[Item]]]:
         Check.ANSWER_OPENS: to_server(4, _flip(2, 0, 1), _sign(1, 5)),
         Check.DEALER_CONSISTENT: (
             four,
-            [_open(), _exchange(), _about("misdeal", 4), _exchange(), *_stages(3, 4)],
+            [_open(), _exchange(), _about("misdeal", 4), _exchange(), _exchange(4), *_stages(2)],
         ),
         Check.ANSWER_ONCE: broken(
             4,

@@ -195,6 +195,8 @@ class Session:
         cohort, stage = self.cohort, self._stage
         present = [u for u in cohort.policy.members if u not in self._clients(operation.absent)]
         before = cohort.server.state
+        if not all(cohort.pending(u) for u in operation.absent):
+            raise VectorError(f"nothing waits for all of {operation.absent} in {stage}")
         answers: list[tuple[int, Wire]] = []
         for u in present:
             if (u, stage) not in self._heard:

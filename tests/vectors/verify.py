@@ -3118,6 +3118,8 @@ class Session:
     def do_exchange(self, absent: Any) -> Any:
         server, stage = self.server, self.server.state
         self.listed(absent)
+        if not all(server.pending(u) for u in absent):
+            raise Unfit("only who is waited for can be absent")
         answers = []
         for u, client in self.clients.items():
             if u not in absent:
@@ -3403,7 +3405,7 @@ class Session:
     def record(self, client: Client) -> None:
         """What a client holds in the state that it has entered."""
         kept = self.attempts[-1]["clients"].setdefault(str(client.u), {})
-        writers = {
+        writers: dict[str, Any] = {
             "Advertised": self.advertised,
             "Shared": self.shared,
             "Masked": self.masked,
