@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +11,15 @@ import pytest
 from sqlalchemy import URL, Engine, insert, inspect, text
 from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 
+from party.audit.verification import verify
 from party.database import METADATA, claimed, empty_log, open_database, reading
 from party.ledger import CHARGES
 from party.postgresql import postgresql_engine
+from party.queue import State
 from secagg.cli import CommandError
 from secagg.context import Attempt
 from secagg.rounds.journal import Abandoned, Charged, Entered
-from tests.party.consortium import assemble
+from tests.party.consortium import assemble, posted
 from tests.party.postgresql_server import Server
 from tests.party.test_journal import EVERY_KIND, opened
 
@@ -187,4 +190,32 @@ def test_hospitals_train_restart_and_go_on(tmp_path: Path, postgresql: Server) -
         assert party.ledger is not None
         assert party.ledger.budget().spent.rho == 2 * party.ledger.cost.sum.rho
         assert party.engine.dialect.name == "postgresql"
+    consortium.close()
+
+
+def test_what_an_ehr_posts_is_queued_replaced_and_used(tmp_path: Path, postgresql: Server) -> None:
+    consortium = assemble(tmp_path, posting=True)
+    for u, party in consortium.parties.items():
+        (party.path.with_suffix("") / "audit.jsonl").unlink()  # of the file, which is left behind
+        party.place = postgresql.empty()
+        party.restart()
+        assert party.queue is not None
+        party.client.submit(posted(1, (9, 9, 9, 0, 1, 16)))
+        kept = party.client.submit(posted(1, (u, -u, 2 * u, 0, 1, 16)))
+        assert kept.replaced
+        party.restart()
+        assert [each.state for each in party.queue.submissions()] == [State.REPLACED, State.QUEUED]
+    consortium.round(1)
+    key = consortium.policy.identity_key(1).hex()
+    for party in consortium.parties.values():
+        assert party.queue is not None
+        assert [each.state for each in party.queue.submissions()] == [State.REPLACED, State.USED]
+        assert party.chain.held.model == consortium.model
+    log = tmp_path / "1" / "audit.jsonl"
+    events = [json.loads(line)["event"] for line in log.read_bytes().splitlines()]
+    assert "submission accepted" in events
+    assert events[-1] == "round certified"
+    assert consortium.parties[1].audit is not None
+    head = consortium.parties[1].audit.head()
+    assert verify(log.read_bytes().splitlines(keepends=True), key, [head]).head == head
     consortium.close()
