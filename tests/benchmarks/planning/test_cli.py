@@ -35,6 +35,25 @@ def test_as_text(capsys: pytest.CaptureFixture[str]) -> None:
         assert words in shown
 
 
+def test_the_page_shows_this_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    run(output=Format.JSON)
+    found = json.loads(capsys.readouterr().out)
+    page = (Path(__file__).parents[3] / "docs" / "planning.md").read_text(encoding="utf-8")
+    error, floor = found["error"], found["error_at_the_floor"]
+    for figure in (
+        f"{found['epsilon_sum']:.3f} toward the server",
+        f"{found['epsilon_own']:.3f} toward everybody else",
+        f"rho = {found['rho']:.9f}",
+        f"| {found['noise_multiplier']:.3f} |",
+        f"{found['deviation']:,.1f} units in each of {found['coordinates']} coordinates",
+        f"{error['coordinate']:.6f} a coordinate, norm {error['norm']:.4f}",
+        f"{floor['coordinate']:.6f} a coordinate, norm {floor['norm']:.4f}",
+        f"{found['ring_bits']} bits",
+        f"{found['sent']:,} sent, {found['received']:,} received; the vector: {found['vector']:,}",
+    ):
+        assert figure in page
+
+
 def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     run(output=Format.JSON)
     found = json.loads(capsys.readouterr().out)
