@@ -96,7 +96,9 @@ def empty_log(engine: Engine) -> None:
 
 def _sqlite_engine(path: Path) -> Engine:
     engine = create_engine(
-        URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS}
+        URL.create("sqlite", database=str(path)),
+        hide_parameters=True,  # what is stored stands in no error, and so in no log
+        connect_args={"timeout": BUSY_SECONDS},
     )
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)

@@ -40,6 +40,7 @@ def postgresql_engine(url: URL, reading: str, busy_seconds: int) -> Engine:
         engine = create_engine(
             url.set(drivername=_DRIVER),
             pool_pre_ping=True,
+            hide_parameters=True,
             connect_args={
                 "application_name": "secagg party",
                 "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),

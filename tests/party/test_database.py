@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import URL, Engine, insert, text
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from party.database import empty_log, open_database, reading
+from party.journal import SEALED_ANSWERS
 
 
 @pytest.fixture
@@ -56,8 +57,8 @@ def test_reading_cannot_write_behind_a_writers_back(engine: Engine) -> None:
 
 
 ONE_CHARGE = (
-    "INSERT INTO charges (session, round, attempt, rho_sum, rho_own, samples)"
-    " VALUES ('s', 1, 1, 1, 1, 1)"
+    "INSERT INTO charges (session, round, attempt, rho_sum, rho_own, samples, charged_at)"
+    " VALUES ('s', 1, 1, 1, 1, 1, 1)"
 )
 
 
@@ -66,6 +67,17 @@ def test_files_are_for_their_owner_alone(engine: Engine, tmp_path: Path) -> None
         connection.execute(text(ONE_CHARGE))
     for path in tmp_path.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_errors_do_not_repeat_what_was_to_be_stored(place: Path | URL) -> None:
+    opened = open_database(place)
+    secret = b"a sealed answer"
+    row = {"entry": 99, "round": 1, "body": secret}
+    with pytest.raises(IntegrityError) as refused, opened.begin() as connection:
+        connection.execute(insert(SEALED_ANSWERS), [row])
+    assert secret.decode() not in str(refused.value)
+    assert secret.hex() not in str(refused.value)
+    opened.dispose()
 
 
 def test_the_emptied_log_has_no_bytes(engine: Engine, tmp_path: Path) -> None:
