@@ -132,14 +132,15 @@ def _while_queued(now: Situation) -> Answer | Refusal | None:
 def _missed(now: Situation) -> Answer | None:
     """The first result at or after the posted number: the batch is not in it."""
     number = now.submission.number
-    for certificate in now.certificates:
-        if certificate.round >= number:
-            return _answer(
-                certificate,
-                f"Round {certificate.round} is finished, and this batch is not in its result. It "
-                f"waits for the next round: go on with round number {now.view.closed + 1}.",
-            )
-    return None
+    at_or_after = [each for each in now.certificates if each.round >= number]
+    if not at_or_after:
+        return None
+    first = min(at_or_after, key=lambda certificate: certificate.round)
+    return _answer(
+        first,
+        f"Round {first.round} is finished, and this batch is not in its result. It waits for the "
+        f"next round: go on with round number {now.view.closed + 1}.",
+    )
 
 
 def _not_taking_part(view: View) -> Refusal | None:
