@@ -46,5 +46,5 @@ def started(log: Path, *arguments: object) -> Iterator[dict[str, Any]]:
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     """``secagg ARGUMENTS``, to its end."""
     return subprocess.run(
-        [*SECAGG, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
+        [*SECAGG, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
     )

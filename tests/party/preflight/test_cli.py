@@ -16,17 +16,29 @@ from tests.party.processes import run, started
 PREFLIGHT = EntryPoint("preflight", "party.preflight.cli:preflight", GROUP)
 
 
+def typed(*options: object) -> int:
+    """The command in this process; its exit status."""
+    with pytest.raises(SystemExit) as ended:
+        main(["preflight", *map(str, options)], [PREFLIGHT])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
 @pytest.mark.usefixtures("serving")
-def test_a_hospital_that_is_ready_passes(hospital: Hospital, tmp_path: Path) -> None:
+def test_a_hospital_that_is_ready_passes(
+    hospital: Hospital, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = sorted(hospital.home.rglob("*"))
-    done = run("preflight", "--config", hospital.configuration)
-    assert done.returncode == ExitCode.OK, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
+    assert typed("--config", hospital.configuration) == ExitCode.OK
+    lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "PASSED"
     assert len(lines) == len(CHECKS) + 2
     assert all(line.startswith("PASSED") for line in lines)
     assert sorted(hospital.home.rglob("*")) == before
 
+
+@pytest.mark.usefixtures("serving")
+def test_it_can_be_run_beside_a_node(hospital: Hospital, tmp_path: Path) -> None:
     with started(tmp_path / "log", "party", "start", "--config", hospital.configuration):
         done = run("preflight", "--config", hospital.configuration, "--format", "json")
     assert done.returncode == ExitCode.OK, done.stdout + done.stderr
@@ -34,14 +46,6 @@ def test_a_hospital_that_is_ready_passes(hospital: Hospital, tmp_path: Path) -> 
     assert said["state directory"] == "a node is running on it"
     assert said["database"] == "sound"
     assert "the node answers" in said["HTTP interface"]
-
-
-def typed(*options: object) -> int:
-    """The command in this process; its exit status."""
-    with pytest.raises(SystemExit) as ended:
-        main(["preflight", *map(str, options)], [PREFLIGHT])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 def test_the_exit_status_is_that_of_the_first_failure(
