@@ -47,6 +47,8 @@ class RingWidth(Primitive, frozen=True, tag="ring"):
     bound: int
 
     def outcome(self, source: SeededRandomness) -> Document:
+        if self.bound < 0:
+            raise VectorError("a bound on magnitudes is not negative")
         try:
             ring = Ring.for_bound(self.bound)
         except ValueError:
