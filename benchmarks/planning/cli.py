@@ -58,7 +58,7 @@ def plan(
     ] = None,
     output: Annotated[Format, typer.Option("--format", help="text or json.")] = Format.TEXT,
 ) -> None:
-    """Plan: from a privacy budget to noise, error and bytes, before anybody spends it."""
+    """From a privacy budget to noise, error and bytes, before anybody spends it."""
     wish = parse_wish(epsilon, delta, rounds, hospitals, patients, mode.value)
     found, template = planned(wish, find_template(policy_template))
     if plot is not None:

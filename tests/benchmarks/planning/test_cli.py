@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.planning.cli import Format, Mode, plan
-from secagg.cli import CommandError
+from secagg.cli import CommandError, ExitCode, main
 from secagg.policy import load
 from server.consortium import create
 from server.policy_template import read_template
@@ -97,3 +97,12 @@ def test_an_old_policy_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="cannot be written"):
         run(write_policy=written)
     assert written.read_text() == "mine"
+
+
+def test_showing_and_planning_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ending:
+        main(["budget", "--help"])
+    assert ending.value.code == ExitCode.OK
+    shown = capsys.readouterr().out
+    assert "show" in shown
+    assert "plan" in shown
