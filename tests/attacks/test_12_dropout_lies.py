@@ -135,4 +135,4 @@ def test_whoever_does_not_answer_leaves_its_surplus_in() -> None:
         state = collect_answer(state, u, answer)
     unmasked = reconstruct(state).state
     assert isinstance(unmasked, Unmasked)
-    assert unmasked.surplus_seeds.keys() == set(HERE)
+    assert unmasked.answered.answers.keys() == set(HERE)

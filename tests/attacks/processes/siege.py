@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import socket
 import ssl
 import subprocess
@@ -50,7 +51,7 @@ BUDGET: Final = """\
 epsilon = "1000"
 delta = "0.001"
 """
-_WEAKENED: Final = Path(__file__).with_name("weakened.py")
+WEAKENED: Final = Path(__file__).with_name("weakened.py")
 _BY_ID: Final = {check.id: check for check in Check}
 _CHECK: Final = re.compile(r"(CHK-\d{3}) ")
 
@@ -154,7 +155,7 @@ maximum = 0.2
         """Start the victim, and let it connect."""
         command = [sys.executable, "-c", "from secagg.cli import main; main()"]
         if self.removed:
-            command = [sys.executable, str(_WEAKENED), ",".join(self.removed)]
+            command = [sys.executable, str(WEAKENED), ",".join(self.removed)]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "party", "start", "--config", str(self.directory / "party.toml")],
@@ -163,6 +164,12 @@ maximum = 0.2
                 stderr=log,
             )
         self.accept()
+
+    def memory(self) -> int:
+        """Bytes that the victim's process has in memory."""
+        assert self.process is not None
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * resource.getpagesize()
 
     def kill(self) -> None:
         """SIGKILL."""
