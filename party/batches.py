@@ -7,6 +7,7 @@ keeps the batches (a file, the queue of what an EHR has posted) is a source.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, final
@@ -79,6 +80,14 @@ class BatchSource(Protocol):
         """The id of the batch that entered this session, if the source gives its batches ids."""
         ...
 
+    def undecided(self, progress: Progress) -> Sequence[int]:
+        """The closed rounds whose sums may have one of its batches, unbeknown to this hospital."""
+        ...
+
+    def settle(self, number: int) -> None:
+        """No certificate is to be had of this round: what entered it is free."""
+        ...
+
     async def changed(self) -> None:
         """Return when ``waiting`` may have a new answer, beyond what follows from progress and
         from what the node itself was asked to do.
@@ -114,6 +123,13 @@ class StandingFile:
     def batch_in(self, session: bytes) -> int | None:
         """None: the file is the same batch each time."""
         return None
+
+    def undecided(self, progress: Progress) -> tuple[int, ...]:
+        """None: the same batch may be in every sum."""
+        return ()
+
+    def settle(self, number: int) -> None:
+        """Nothing is held back."""
 
     async def changed(self) -> None:
         """Never: what a file counts for follows from progress alone."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final, final
 
 import msgspec
@@ -36,7 +37,7 @@ from secagg.context import Attempt
 from secagg.crypto.randomness import Randomness
 from secagg.errors import LocalMisuse, PeerViolation
 from secagg.privacy.budget import BudgetExceeded
-from secagg.rounds.journal import Charged, Standing
+from secagg.rounds.journal import Certified, Charged, Standing
 from secagg.rounds.machine import SERVER, Hospital, Withdrawn, require
 from secagg.rounds.r0_advertise_keys import accept, advertise_keys
 from secagg.rounds.r5_certification import (
@@ -185,6 +186,14 @@ class Client:
     def repeat(self) -> Iterable[Wire]:
         """What the current state has to send, again and unchanged, after a reconnect."""
         return self._session.state.outbound if self._session else ()
+
+    def inquire(self) -> tuple[TranscriptRequest, ...]:
+        """Ask, once on each connection, for the rounds that were closed while this hospital was
+        away, if one of its batches may be in their sums.
+        """
+        rounds = set(self._source.undecided(self._progress)) - self._asked
+        self._asked |= rounds
+        return tuple(TranscriptRequest(number) for number in sorted(rounds))
 
     def offer(self) -> Ready | None:
         """What to tell the server about a waiting batch."""
@@ -477,7 +486,7 @@ class Client:
         if isinstance(message, TranscriptStart):
             arriving.transcript = TranscriptIntake(self._hospital.policy, message)
             if not message.size:
-                self._asked.discard(message.round)
+                self._shown(message.round, None)
         elif isinstance(message, TranscriptChunk):
             self._asked_for(message)
         return ()
@@ -486,15 +495,34 @@ class Client:
         intake, self._arriving.transcript = self._arriving.transcript, None
         if intake is None:
             raise PeerViolation(Check.STREAM_IN_ORDER, SERVER, "a piece of no transcript")
-        found = intake.receive(chunk)
+        try:
+            found = intake.receive(chunk)
+            if found is not None:
+                verify_transcript(found, self._hospital.policy)
+                ours = found.announcement.round == chunk.round
+                require(ours, Check.SESSION_MATCHES, SERVER, "the transcript of another round")
+        except PeerViolation:
+            self._shown(chunk.round, None)
+            raise
         if found is None:
             self._arriving.transcript = intake
             return
-        self._asked.discard(chunk.round)
-        verify_transcript(found, self._hospital.policy)
-        ours = found.announcement.round == chunk.round
-        require(ours, Check.SESSION_MATCHES, SERVER, "the transcript of another round")
         self._transcripts.put(found)
+        self._shown(chunk.round, found)
+
+    def _shown(self, number: int, found: Transcript | None) -> None:
+        """Learn from a round's verified transcript how it ended, if that was missed; None: the
+        server has none, or none that holds.
+        """
+        self._asked.discard(number)
+        if number not in self._source.undecided(self._progress):
+            return
+        if found is not None and found.certificate is not None:
+            self._journal.record((Certified(found.certificate),))
+            _log.info("certified meanwhile", round=number, attempt=found.certificate.attempt)
+        else:
+            self._source.settle(number)
+        self.batches_changed()
 
     def _certified(self, certificate: Certificate) -> Iterable[Wire]:
         """Adopt the model of a newer certificate, or ask for its bytes."""
@@ -540,7 +568,8 @@ class Client:
         )
         self._problem, self._arriving.wanted = None, None
         waiting, self._arriving.announcement = self._arriving.announcement, None
-        return () if waiting is None else self._announced(waiting)
+        inquiries = self.inquire()
+        return inquiries if waiting is None else chain(inquiries, self._announced(waiting))
 
     # --- abandonment -----------------------------------------------------------------------------
 
@@ -566,7 +595,7 @@ class Client:
         self._journal.record((entry,), abandonment=abandonment)
         self._leave_rounds_until(abandonment.round)
         _log.warning("abandoned", round=abandonment.round)
-        return ()
+        return self.inquire()
 
     # --- the budget ------------------------------------------------------------------------------
 

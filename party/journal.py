@@ -291,7 +291,7 @@ class Journal:
 
     def _models_after(self, certificate: Certificate) -> set[bytes]:
         """Which models stay once ``certificate`` is held: the newest, and one that is signed."""
-        newest = (*self.certificates, certificate)[-self._kept_models :]
+        newest = _by_round((*self.certificates, certificate))[-self._kept_models :]
         kept = {each.model_hash for each in newest}
         signed = self.resumable.signed
         if signed is not None and signed.published.round > certificate.round:
@@ -302,12 +302,17 @@ class Journal:
         self.standing = self.standing.after(entry)
         self.resumable = self.resumable.after(entry)
         if isinstance(entry, Certified):
-            self.certificates = (*self.certificates, entry.certificate)
+            self.certificates = _by_round((*self.certificates, entry.certificate))
 
 
 def _newest(connection: Connection) -> int:
     """The number of the newest entry; 0 if there is none."""
     return connection.scalar(select(func.coalesce(func.max(ENTRIES.c.id), 0))) or 0
+
+
+def _by_round(certificates: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
+    """In order: one that this hospital had missed may come after later ones."""
+    return tuple(sorted(certificates, key=lambda certificate: certificate.round))
 
 
 def _erase_answers(connection: Connection, until: int) -> bool:

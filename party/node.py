@@ -148,6 +148,7 @@ class Node:
             self._connection = connection
             _log.info("connected", state=self.view.state, round=self.view.round)
             await self._send(connection, await self._step(self._client.repeat))
+            await self._send(connection, await self._step(self._client.inquire))
             await self._offer(connection)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_source, connection)

@@ -3,7 +3,9 @@
 A batch counts for the round that it was posted for and, while unused, for every later one. It is
 *in flight* while a session may still carry it into a sum, and *used* once a certificate has this
 hospital among its survivors: in one transaction with that certificate's journal entry. What ends
-an attempt without a sum leaves the batch as it was. ADR 0056 goes through the crash points.
+an attempt without a sum leaves the batch as it was. If a round was closed while this hospital was
+away, so that it does not know, the batch waits until the server has shown what became of it.
+ADR 0056 goes through the crash points.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import numpy as np
 import trio
 from numpy.typing import NDArray
 from sqlalchemy import (
+    Boolean,
     Column,
     Connection,
     Engine,
@@ -44,7 +47,7 @@ from party.database import METADATA, WholeNumber, empty_log, reading
 from party.submission.posted import Posted
 from secagg.context import attempt_of
 from secagg.model import Model
-from secagg.rounds.journal import Certified, Entered, Entry
+from secagg.rounds.journal import Abandoned, Certified, Charged, Entered, Entry
 from secagg.rounds.r0_advertise_keys import MAX_ROUND_GAP
 from secagg.wire.messages import Certificate
 
@@ -74,6 +77,7 @@ SUBMISSIONS: Final = Table(
     Column("state", String, nullable=False),
     Column("round", WholeNumber),
     Column("session", LargeBinary),
+    Column("masked", Boolean, nullable=False),
 )
 _WAITING: Final = SUBMISSIONS.c.state == State.QUEUED
 Index(
@@ -186,13 +190,15 @@ class Queue:
         self._clock = clock
         #: Batches that could not be opened; tried again by the next process, or when posted again.
         self._set_aside: set[int] = set()
+        #: Closed rounds whose certificates would come late, and bring no new model.
+        self._doubted: set[int] = set()
         self._erased = False
 
     # --- a source of batches ---------------------------------------------------------------------
 
     def waiting(self, progress: Progress) -> int | None:
         """The lowest round for which a batch counts, above what is closed; None without one."""
-        lowest = select(func.min(SUBMISSIONS.c.number)).where(self._usable())
+        lowest = select(func.min(SUBMISSIONS.c.number)).where(self._usable(progress))
         with reading(self._engine).connect() as connection:
             number: int | None = connection.execute(lowest).scalar_one()
         return None if number is None else max(number, progress.closed + 1)
@@ -206,7 +212,7 @@ class Queue:
             row = connection.execute(
                 select(SUBMISSIONS.c.id, SUBMISSIONS.c.number, SUBMISSIONS.c.kind, PAYLOADS.c.body)
                 .join_from(SUBMISSIONS, PAYLOADS)
-                .where(self._usable(), SUBMISSIONS.c.number <= number)
+                .where(self._usable(progress), SUBMISSIONS.c.number <= number)
                 .order_by(SUBMISSIONS.c.number)
                 .limit(1)
             ).one_or_none()
@@ -223,6 +229,18 @@ class Queue:
         """The id of the submission that entered this session."""
         with reading(self._engine).connect() as connection:
             return _batch_in(connection, session)
+
+    def undecided(self, progress: Progress) -> tuple[int, ...]:
+        """The closed rounds whose sums may have a batch of which this hospital does not know it."""
+        rounds = select(SUBMISSIONS.c.round).where(_in_doubt(progress)).distinct()
+        with reading(self._engine).connect() as connection:
+            self._doubted = set(connection.execute(rounds).scalars())
+        return tuple(sorted(self._doubted))
+
+    def settle(self, number: int) -> None:
+        """No certificate is to be had of this round: what entered it is free."""
+        with self._engine.begin() as connection:
+            _decide(connection, number)
 
     async def changed(self) -> None:
         """Never: batches come through the node, which knows."""
@@ -295,12 +313,22 @@ class Queue:
                 connection.execute(
                     update(SUBMISSIONS)
                     .where(SUBMISSIONS.c.id == batch)
-                    .values(round=attempt.round, session=attempt.session)
+                    .values(round=attempt.round, session=attempt.session, masked=False)
                 )
+            case Charged(attempt):
+                connection.execute(
+                    update(SUBMISSIONS)
+                    .where(SUBMISSIONS.c.session == attempt.session)
+                    .values(masked=True)
+                )
+            case Abandoned(number):
+                _decide(connection, number)
             case Certified(certificate):
                 if self._u in certificate.u3:
                     self._used(connection, certificate)
-                self._outdate(connection)
+                _decide(connection, certificate.round)
+                if certificate.round not in self._doubted:
+                    self._outdate(connection)
             case _:
                 pass
 
@@ -312,8 +340,8 @@ class Queue:
 
     # --- rows ------------------------------------------------------------------------------------
 
-    def _usable(self) -> Any:
-        return _WAITING & SUBMISSIONS.c.id.not_in(self._set_aside)
+    def _usable(self, progress: Progress) -> Any:
+        return _WAITING & ~_in_doubt(progress) & SUBMISSIONS.c.id.not_in(self._set_aside)
 
     def _renew(self, connection: Connection, known: Submission, posted: Posted) -> None:
         """The same batch, posted anew, and so encrypted anew: one that could not be opened may be
@@ -364,17 +392,18 @@ class Queue:
             "submitted_at": self._clock(),
             "finished_at": None,
             "state": State.QUEUED,
-            "round": None,
-            "session": None,
         }
         if known is None:
-            row = connection.execute(insert(SUBMISSIONS).values(values))
+            row = connection.execute(insert(SUBMISSIONS).values(masked=False, **values))
             (number,) = row.inserted_primary_key or (None,)
+            written = Submission(id=int(number or 0), round=None, session=None, **values)
         else:
-            number = known.id
-            connection.execute(update(SUBMISSIONS).where(SUBMISSIONS.c.id == number).values(values))
-        connection.execute(insert(PAYLOADS).values(submission=number, body=posted.payload))
-        return Submission(id=int(number or 0), **values)
+            connection.execute(
+                update(SUBMISSIONS).where(SUBMISSIONS.c.id == known.id).values(values)
+            )
+            written = replace(known, **values)
+        connection.execute(insert(PAYLOADS).values(submission=written.id, body=posted.payload))
+        return written
 
     def _used(self, connection: Connection, certificate: Certificate) -> None:
         """Also a batch that was taken out of the queue when its attempt seemed dead."""
@@ -436,6 +465,18 @@ def _batches_in(connection: Connection, sessions: Collection[bytes]) -> set[int]
         select(SESSIONS.c.submission).where(SESSIONS.c.session.in_(list(sessions)))
     )
     return set(found.scalars())
+
+
+def _in_doubt(progress: Progress) -> Any:
+    """Something masked has left for a round that was closed, and how was not seen here."""
+    return SUBMISSIONS.c.masked & (SUBMISSIONS.c.round <= progress.closed)
+
+
+def _decide(connection: Connection, number: int) -> None:
+    """What became of the batches of round ``number`` is known."""
+    connection.execute(
+        update(SUBMISSIONS).where(SUBMISSIONS.c.round == number).values(masked=False)
+    )
 
 
 def _accepted(submission: Submission) -> SubmissionAccepted:

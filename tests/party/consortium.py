@@ -107,6 +107,12 @@ class FixedSource:
     def batch_in(self, session: bytes) -> int | None:
         return None
 
+    def undecided(self, progress: Progress) -> Sequence[int]:
+        return ()
+
+    def settle(self, number: int) -> None:
+        pass
+
     async def changed(self) -> None:
         await self.posted.wait()
         self.posted = trio.Event()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
@@ -18,6 +20,10 @@ from secagg.rounds.r2_masked_input import Masking
 from secagg.rounds.r3_consistency_check import Checking
 from secagg.rounds.r4_unmasking import Unmasking
 from secagg.rounds.r5_certification import Certifying, Concluded, abandonment
+from secagg.transcript.evidence import in_pieces
+from secagg.transcript.record import Transcript
+from secagg.transcript.record import encode as encode_transcript
+from secagg.transcript.recording import certified
 from secagg.wire.codec import decode_from_server, encode
 from secagg.wire.messages import (
     AbandonmentNotice,
@@ -28,6 +34,9 @@ from secagg.wire.messages import (
     GatheringNotice,
     Ready,
     Refusal,
+    TranscriptRequest,
+    TranscriptStart,
+    Wire,
 )
 from tests.party.consortium import SPEC, Consortium, Party, assemble, posted
 
@@ -294,6 +303,95 @@ def test_a_dead_attempt_that_is_certified_after_all_has_used_its_batch(
     assert state(party, other) is State.QUEUED
     assert len(charged(party)) == 1
     assert party.client.offer() == Ready(2)
+
+
+# --- a round that ended elsewhere -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A hospital died after its masked input of round 1 had left; the others closed rounds 1 and 2.
+
+    Its process is back, and has the newest model. ``shown``: the transcript of round 1.
+    """
+
+    party: Party
+    batch: Submission
+    shown: Transcript
+
+
+def missed(posting: Consortium) -> Missed:
+    party, batches = posting.parties[1], post(posting, 1)
+    advance(posting, 1, 1, Checking)
+    party.restart()
+    posting.gone = {1}
+    posting.run(posting.policy.members)
+    assert isinstance(posting.server.state, Concluded)
+    assert posting.transcript is not None
+    shown = certified(posting.transcript, posting.server.state.certificate)
+    post(posting, 2, 2, 3, 4)
+    posting.round(2)
+    posting.gone = set()
+    (request,) = party.handle(CertificateNotice(posting.server.state.certificate))
+    replies = [
+        reply for message in posting.parties[2].handle(request) for reply in party.handle(message)
+    ]
+    assert replies == [TranscriptRequest(1)]  # it knows of the gap, and asks
+    assert party.client.inquire() == ()  # once
+    assert party.journal.standing.closed == 2
+    return Missed(party, batches[1], shown)
+
+
+def test_a_batch_is_held_back_until_it_is_known_what_became_of_it(posting: Consortium) -> None:
+    found = missed(posting)
+    assert found.party.client.offer() is None
+    assert found.party.client.submit(posted(7)).number == 7
+    assert found.party.client.offer() == Ready(7)
+    found.party.restart()
+    found.party.client.hello(posting.challenge())
+    assert found.party.client.inquire() == (TranscriptRequest(1),)
+
+
+def test_the_rounds_transcript_shows_that_it_was_used(posting: Consortium) -> None:
+    found = missed(posting)
+    for message in in_pieces(1, encode_transcript(found.shown)):
+        assert found.party.handle(message) == []
+    assert state(found.party, found.batch) is State.USED
+    assert [held.round for held in found.party.journal.certificates] == [1, 2]
+    assert len(charged(found.party)) == 1
+    assert found.party.client.inquire() == ()
+    assert found.party.client.offer() is None
+    held = found.party.chain.held
+    found.party.restart()
+    assert found.party.chain.held.model_hash == held.model_hash
+    assert found.party.journal.standing.closed == 2
+
+
+def nothing(found: Missed) -> list[Wire]:
+    return [TranscriptStart(1, 0)]
+
+
+def uncertified(found: Missed) -> list[Wire]:
+    shown = msgspec.structs.replace(found.shown, certificate=None)
+    return list(in_pieces(1, encode_transcript(shown)))
+
+
+def spoiled(found: Missed) -> list[Wire]:
+    total = bytes([found.shown.total[0] ^ 1]) + found.shown.total[1:]
+    shown = msgspec.structs.replace(found.shown, total=total)
+    return list(in_pieces(1, encode_transcript(shown)))
+
+
+@pytest.mark.parametrize("answer", [nothing, uncertified, spoiled])
+def test_without_a_certificate_it_is_free(
+    posting: Consortium, answer: Callable[[Missed], list[Wire]]
+) -> None:
+    found = missed(posting)
+    for message in answer(found):
+        found.party.handle(message)
+    assert state(found.party, found.batch) is State.QUEUED
+    assert found.party.client.offer() == Ready(3)
+    assert found.party.client.inquire() == ()
 
 
 # --- leaving --------------------------------------------------------------------------------------

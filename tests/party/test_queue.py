@@ -35,7 +35,7 @@ from party.queue import (
 from party.submission.posted import Posted
 from secagg.context import Attempt
 from secagg.model import Model, initial
-from secagg.rounds.journal import Abandoned, Certified, Entered, Entry
+from secagg.rounds.journal import Abandoned, Certified, Charged, Entered, Entry
 from secagg.rounds.r0_advertise_keys import MAX_ROUND_GAP
 from secagg.wire.messages import Certificate, Signed
 from tests.party.consortium import SPEC
@@ -373,6 +373,73 @@ def test_an_attempt_given_up_for_dead_may_still_be_certified(node: Node, restart
     assert node.of(second.id).state is State.QUEUED
     assert node.waiting() == 6
     assert node.submit(posted(5, "a")) == replace(node.of(first.id), repeated=True)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_batch_of_a_round_whose_end_was_missed_is_held_back(node: Node, restarted: bool) -> None:
+    batch = node.submit(posted(5))
+    node.enter(attempt(5))
+    node.record(Charged(attempt(5), bytes(32)))
+    assert node.waiting() == 5  # the round is open: another attempt of it may take the batch
+    node.certify(attempt(8, 7), 1, 3, 4)
+    if restarted:
+        node.restart()
+    assert node.queue.undecided(node.progress) == (5,)
+    assert node.waiting() is None
+    with pytest.raises(BatchError):
+        node.queue.take(9, node.progress, MODEL)
+    assert node.submit(posted(5)) == replace(node.of(batch.id), repeated=True)
+    node.submit(posted(6))
+    assert node.waiting() == 9
+
+
+def in_doubt(node: Node) -> Submission:
+    batch = node.submit(posted(5))
+    node.enter(attempt(5))
+    node.record(Charged(attempt(5), bytes(32)))
+    node.certify(attempt(8, 7), 1, 3, 4)
+    assert node.queue.undecided(node.progress) == (5,)
+    return batch
+
+
+def test_a_late_certificate_tells_that_it_was_used(node: Node) -> None:
+    update = replace(posted(9, "update"), kind="update")
+    batch = in_doubt(node)
+    later = node.submit(update)
+    node.certify(attempt(5), 1, U, 3)
+    used = node.of(batch.id)
+    assert (used.state, used.round) == (State.USED, 5)
+    assert node.queue.undecided(node.progress) == ()
+    assert node.of(later.id).state is State.QUEUED  # no newer model than the one it is for
+    assert [held.round for held in node.journal.certificates] == [5, 8]
+    node.restart()
+    assert [held.round for held in node.journal.certificates] == [5, 8]
+    assert node.journal.standing.closed == 8
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda node: node.queue.settle(5),
+        lambda node: node.certify(attempt(5), 1, 3, 4),
+        lambda node: node.certify(attempt(5, 2), 1, U, 3),
+        lambda node: node.record(Abandoned(5)),
+    ],
+    ids=["nothing known", "not a survivor", "another attempt", "abandoned"],
+)
+def test_whatever_else_ended_the_round_it_is_free(node: Node, end: Callable[[Node], None]) -> None:
+    batch = in_doubt(node)
+    end(node)
+    assert node.queue.undecided(node.progress) == ()
+    assert node.enter(attempt(9)).id == batch.id
+
+
+def test_what_was_never_masked_is_not_in_doubt(node: Node) -> None:
+    node.submit(posted(5))
+    node.enter(attempt(5))
+    node.certify(attempt(8, 7), 1, 3, 4)
+    assert node.queue.undecided(node.progress) == ()
+    assert node.waiting() == 9
 
 
 def test_what_a_session_carried_is_on_record(node: Node) -> None:
