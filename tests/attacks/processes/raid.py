@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -31,6 +31,7 @@ from secagg.simulate import Cohort
 from secagg.wire.codec import decode_from_server, encode
 from secagg.wire.framing import FrameReader, frame
 from secagg.wire.messages import (
+    AttemptAborted,
     Challenge,
     GatheringNotice,
     Hello,
@@ -43,6 +44,10 @@ from server.certificates import Authority
 from tests.attacks.processes.siege import SECONDS, SEED, WEAKENED, siege_policy
 
 Lie = Callable[[int, Wire], Iterable[Wire]]
+
+
+#: What is not for a client's session.
+_NO_SESSIONS: Final = (AttemptAborted, GatheringNotice, ModelRequest, Refusal)
 
 
 def honest(u: int, message: Wire) -> Iterable[Wire]:
@@ -102,6 +107,7 @@ class Raid:
     lines: dict[int, Line] = field(default_factory=dict)
     heard: dict[int, list[Any]] = field(default_factory=dict)
     refusals: dict[int, str] = field(default_factory=dict)
+    strangers: list[Line] = field(default_factory=list)
     _tls: ssl.SSLContext = field(init=False)
 
     @property
@@ -154,7 +160,7 @@ gathering_window = 0.5
 
     def close(self) -> None:
         """End everything."""
-        for line in self.lines.values():
+        for line in self.strangers:
             line.stream.close()
         if self.process is not None:
             self.process.kill()
@@ -165,7 +171,9 @@ gathering_window = 0.5
     def dial(self) -> Line:
         """A connection of nobody in particular."""
         plain = socket.create_connection(("127.0.0.1", self.port), SECONDS)
-        return Line(self._tls.wrap_socket(plain, server_hostname="localhost"))
+        line = Line(self._tls.wrap_socket(plain, server_hostname="localhost"))
+        self.strangers.append(line)
+        return line
 
     def join(self, *us: int) -> None:
         """Connect these hospitals, and offer a batch."""
@@ -198,18 +206,26 @@ gathering_window = 0.5
             for u, line in list(self.lines.items()):
                 messages, closed = line.pending()
                 if closed:
-                    del self.lines[u]
+                    self.lines.pop(u).stream.close()
                 for message in messages:
                     self._hear(u, message, lie)
                     if isinstance(message, until):
                         return message
         raise AssertionError(f"nobody heard {until.__name__}:\n{self.log[-3000:]}")
 
+    def drain(self) -> None:
+        """Read what has come for everybody; nobody answers."""
+        for u, line in self.lines.items():
+            for message in line.pending()[0]:
+                self.heard[u].append(message)
+                if isinstance(message, Refusal):
+                    self.refusals[u] = message.reason
+
     def _hear(self, u: int, message: Any, lie: Lie) -> None:
         self.heard[u].append(message)
         if isinstance(message, Refusal):
             self.refusals[u] = message.reason
-        if isinstance(message, Refusal | GatheringNotice) or u not in self.lines:
+        if isinstance(message, _NO_SESSIONS) or u not in self.lines:
             return
         for reply in self.cohort.deliver(u, message):
             for sent in lie(u, reply):

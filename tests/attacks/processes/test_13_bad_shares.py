@@ -39,6 +39,7 @@ def test_a_wrong_share_names_its_sender_and_the_round_completes(tmp_path: Path) 
         raid.join(1, 2, 3, 4)
         notice = raid.run(CertificateNotice, cheating(raid, (1, 3, 4)))
         assert notice.certificate.u3 == (1, 2, 3, 4)
+        raid.drain()
         assert "CHK-452" in raid.refusals[CHEAT]
         assert raid.refusals.keys() == {CHEAT}
 
