@@ -97,7 +97,7 @@ class Line:
 
 @dataclass(slots=True)
 class Raid:
-    """``cohort``: the hospitals; its own server is not used. ``refusals``: by hospital."""
+    """``cohort``: the hospitals; its own server is not used. ``heard``: by hospital."""
 
     cohort: Cohort
     directory: Path
@@ -106,7 +106,6 @@ class Raid:
     port: int = 0
     lines: dict[int, Line] = field(default_factory=dict)
     heard: dict[int, list[Any]] = field(default_factory=dict)
-    refusals: dict[int, str] = field(default_factory=dict)
     strangers: list[Line] = field(default_factory=list)
     _tls: ssl.SSLContext = field(init=False)
 
@@ -114,6 +113,10 @@ class Raid:
     def log(self) -> str:
         """What the server's process has logged."""
         return (self.directory / "log").read_text()
+
+    def logged(self) -> list[dict[str, Any]]:
+        """The same, line by line."""
+        return [json.loads(line) for line in self.log.splitlines()]
 
     def start(self) -> None:
         """Start the server."""
@@ -213,18 +216,8 @@ gathering_window = 0.5
                         return message
         raise AssertionError(f"nobody heard {until.__name__}:\n{self.log[-3000:]}")
 
-    def drain(self) -> None:
-        """Read what has come for everybody; nobody answers."""
-        for u, line in self.lines.items():
-            for message in line.pending()[0]:
-                self.heard[u].append(message)
-                if isinstance(message, Refusal):
-                    self.refusals[u] = message.reason
-
     def _hear(self, u: int, message: Any, lie: Lie) -> None:
         self.heard[u].append(message)
-        if isinstance(message, Refusal):
-            self.refusals[u] = message.reason
         if isinstance(message, _NO_SESSIONS) or u not in self.lines:
             return
         for reply in self.cohort.deliver(u, message):
