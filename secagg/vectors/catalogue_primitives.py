@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any, Final, get_args
 
 import msgspec
@@ -469,14 +470,17 @@ def _messages() -> Iterator[Entry]:
         kinds = sorted(get_args(union), key=lambda kind: kind.__name__)
         yield _entry(
             f"encoding-to-{direction}",
-            f"Every message to the {direction}, well-formed.",
+            f"Every message to the {direction}, well-formed: an ordinary one, and with each number"
+            " and text at its least and at its most.",
             *(_decode(direction, _template(kind)) for kind in kinds),
+            *(_decode(direction, _template(kind, _Extreme.LEAST)) for kind in kinds),
+            *(_decode(direction, _template(kind, _Extreme.MOST)) for kind in kinds),
         )
         yield _entry(
             f"refused-bytes-to-{direction}",
-            f"Every message to the {direction}: a field too few, a field too many, and each field"
-            " with a value that its type does not have.",
-            *(each for kind in kinds for each in _unfit(direction, _template(kind), kind)),
+            f"Every message to the {direction} and every part of one: a field too few, a field too"
+            " many, and each field with values that its type does not have.",
+            *_all_unfit(direction, kinds),
         )
     chunk = ["VectorChunk", {"draw": 32}, 0, {"draw": 3}]
     bin_3, start = "c403", "00c403"
@@ -563,9 +567,16 @@ def _edit(do: str, at: list[int], argument: Any) -> Document:
     return {"at": at, "do": do, "with": argument}
 
 
-def _template(kind: type[msgspec.Struct]) -> list[Any]:
+class _Extreme(Enum):
+    """Which of the values that a type allows; None is an ordinary one."""
+
+    LEAST = "least"
+    MOST = "most"
+
+
+def _template(kind: type[msgspec.Struct], extreme: _Extreme | None = None) -> list[Any]:
     """A well-formed message of this kind, tag first."""
-    return [kind.__name__, *(_value(field.type) for field in _fields(kind))]
+    return [kind.__name__, *(_value(field.type, extreme) for field in _fields(kind))]
 
 
 def _fields(kind: type[msgspec.Struct]) -> tuple[msgspec.inspect.Field, ...]:
@@ -575,30 +586,61 @@ def _fields(kind: type[msgspec.Struct]) -> tuple[msgspec.inspect.Field, ...]:
     return info.fields
 
 
-def _value(of: msgspec.inspect.Type) -> Any:
+def _value(of: msgspec.inspect.Type, extreme: _Extreme | None) -> Any:
     match of:
         case msgspec.inspect.IntType():
-            return 1
+            return {None: 1, _Extreme.LEAST: of.ge, _Extreme.MOST: of.le}[extreme]
         case msgspec.inspect.BytesType():
             return {"draw": of.min_length}
         case msgspec.inspect.StrType():
-            return "words"
+            most = "x" * (of.max_length or 0)
+            return {None: "words", _Extreme.LEAST: "", _Extreme.MOST: most}[extreme]
         case msgspec.inspect.VarTupleType():
-            return [_value(of.item_type)] * 2
+            return [] if extreme is _Extreme.LEAST else [_value(of.item_type, extreme)] * 2
         case msgspec.inspect.UnionType():
-            return _value(next(each for each in of.types if not _is_nil(each)))
+            known = next(each for each in of.types if not _is_nil(each))
+            return None if extreme is _Extreme.LEAST else _value(known, extreme)
         case msgspec.inspect.StructType():
-            return [_value(field.type) for field in of.fields]
+            return [_value(field.type, extreme) for field in of.fields]
     raise TypeError(f"no message has a field of type {of}")
 
 
-def _unfit(to: str, base: list[Any], kind: type[msgspec.Struct]) -> Iterator[Document]:
-    """``base`` broken in every way that its fields' types forbid, one at a time."""
-    yield _decode(to, base, [_edit("drop", [len(base) - 1], None)])
-    yield _decode(to, base, [_edit("insert", [len(base)], 0)])
-    for place, field in enumerate(_fields(kind), 1):
-        for value in _unfit_values(field.type):
-            yield _decode(to, base, [_edit("put", [place], value)])
+def _all_unfit(to: str, kinds: list[type[msgspec.Struct]]) -> Iterator[Document]:
+    """Each message broken in each field; each part of a message where it first occurs."""
+    seen: set[type] = set()
+    for kind in kinds:
+        base = _template(kind)
+        for edit in _unfit(_fields(kind), base, [], 1, seen):
+            yield _decode(to, base, [edit])
+
+
+def _unfit(
+    fields: tuple[msgspec.inspect.Field, ...],
+    values: list[Any],
+    way: list[int],
+    first: int,
+    seen: set[type],
+) -> Iterator[Document]:
+    """Edits of the array ``values`` at ``way``: a field too few or too many, or of another type.
+
+    ``first``: the place of the first field, after a tag. ``seen``: parts that are done already.
+    """
+    yield _edit("drop", [*way, len(values) - 1], None)
+    yield _edit("insert", [*way, len(values)], 0)
+    for place, field in enumerate(fields, first):
+        here, of = [*way, place], field.type
+        for value in _unfit_values(of):
+            yield _edit("put", here, value)
+        if isinstance(of, msgspec.inspect.VarTupleType):
+            yield _edit("repeat", here, (of.max_length or 0) // len(values[place]) + 1)
+            here, of, inner = [*here, 0], of.item_type, values[place][0]
+        else:
+            inner = values[place]
+        if isinstance(of, msgspec.inspect.UnionType):
+            of = next(each for each in of.types if not _is_nil(each))
+        if isinstance(of, msgspec.inspect.StructType) and of.cls not in seen:
+            seen.add(of.cls)
+            yield from _unfit(of.fields, inner, here, 0, seen)
 
 
 def _unfit_values(of: msgspec.inspect.Type) -> list[Any]:
@@ -606,7 +648,9 @@ def _unfit_values(of: msgspec.inspect.Type) -> list[Any]:
         case msgspec.inspect.IntType():
             return [(of.le or 0) + 1, (of.ge or 0) - 1]
         case msgspec.inspect.BytesType():
-            return [{"bytes": "00" * ((of.min_length or 1) - 1)}, None]
+            short = {"bytes": "00" * ((of.min_length or 1) - 1)}
+            long = {"bytes": "00" * ((of.max_length or 0) + 1)}
+            return [short, None, *([long] if of.min_length == of.max_length else [])]
         case msgspec.inspect.StrType():
             return ["x" * ((of.max_length or 0) + 1), 7]
         case msgspec.inspect.VarTupleType():
@@ -652,7 +696,18 @@ def _policies() -> Iterator[Entry]:
         [[["noise"]]],
         [[["model"], None], [["vector", "scale"]], [["noise", "unit"], "hospital"]],
         [[["model"], None], [["vector", "max_value"], 2**59]],
+        [
+            [["noise", "unit"], "hospital"],
+            [["model", "contribution", "max_patients"], 1],
+        ],
+        [[["verification"], "recompute"]],
         # what is refused
+        [[["noise", "unit"], "hospital"]],
+        [
+            [["verification"], "recompute"],
+            [["vector", "dimension"], 2**24],
+            [["model"], None],
+        ],
         [[["unknown"], 1]],
         [[["roster", 0, "city"], "x"]],
         [[["vector", "unknown"], 1]],

@@ -23,7 +23,7 @@ from secagg.vector.masking import Mask, apply_masks
 from secagg.vector.ring import Ring
 from secagg.vectors.document import Document, Expect, VectorError
 from secagg.vectors.edits import flipped
-from secagg.wire.messages import Advertisement, Dealing, OpenedShare, UnmaskingAnswer
+from secagg.wire.messages import Advertisement, Dealing, Hello, OpenedShare, UnmaskingAnswer
 
 MAX_SIZE = 2**16
 """Of whatever an operation may be asked to make."""
@@ -331,6 +331,8 @@ class Context(Primitive, frozen=True, tag="context"):
         committed = context.share_commitment(roster, u, v, Label.SELF_MASK, share, salt)
         opened = OpenedShare(v, share, salt)
         answer = UnmaskingAnswer(session, (opened,), (opened,), (seed,), bytes(64))
+        entered = (self.round, self.attempt)
+        hello = Hello(v, policy, model, *entered, None, None, None, None, bytes(64))
         statements: dict[str, context.Statement] = {
             "announcement": (Label.ANNOUNCEMENT, session),
             "advertisement": context.advertisement(session, u, seed, salt),
@@ -340,6 +342,7 @@ class Context(Primitive, frozen=True, tag="context"):
             "survivor": context.survivor(session, u2_hash, u, self.u3),
             "answer": context.answer(u2_hash, self.u3, u, answer),
             "abandonment": context.abandonment(policy, self.round, model),
+            "hello": context.hello(nonce, hello),
         }
         return {
             "expect": Expect.SUCCESS,

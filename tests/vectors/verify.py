@@ -963,6 +963,7 @@ class Policy:
                 self.d == dimension_of(self.model)
                 and p["vector"]["scale"] == rule["scale"]
                 and self.max_value >= coordinate_bound(rule)
+                and (noise["unit"] == "patient" or rule["max_patients"] == 1)
                 and (noise["mode"] == "none" or noise["sensitivity"] ** 2 >= squared)
             ):
                 raise Malformed("vector or noise do not fit the model")
@@ -1095,7 +1096,7 @@ MESSAGES: dict[str, dict[str, Any]] = {
         "signature": BYTES_64,
     },
     "Ready": {"round": COUNTER},
-    "GatheringNotice": {"hospitals": ("int", 0, 4096)},
+    "GatheringNotice": {"hospitals": COUNTER},
     "ModelRequest": {"model_hash": BYTES_32},
     "Refusal": {"reason": REASON},
     "Announcement": {
@@ -1567,6 +1568,7 @@ def do_context(source: Source, round: int, attempt: int, u1: Any, u2: Any, u3: A
             "survivor": encode("survivor", session, u2_digest, u64(u), ids(u3)).hex(),
             "answer": answer_statement(u2_digest, u3, u, answer).hex(),
             "abandonment": encode("abandonment", policy, u64(round), model).hex(),
+            "hello": encode("hello", nonce, u64(v), policy, model, u64(round), u64(attempt)).hex(),
         },
     }
 
