@@ -10,6 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from secagg.cli import CommandError, ExitCode
+from secagg.errors import DecodeError
 from secagg.model import ModelSpec
 from secagg.policy import SCHEMA, SUITE, Member, NoiseSpec, Policy, VectorSpec, checked
 from secagg.schema import FeatureSchema
@@ -23,7 +24,8 @@ class Template(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     Thresholds left out follow from the number n of hospitals: ``corrupt`` is n // 5, at least 1;
     ``min_survivors`` the least that the policy allows; ``dropouts`` all the others. A ``vector``
-    left out is the one that the model's contributions need.
+    left out is the one that the model's contributions need. ``features`` may be left out if
+    ``noise.unit`` is hospital, for then nodes read no records.
     """
 
     schema: Literal["secagg-policy/1"] = SCHEMA
@@ -36,15 +38,24 @@ class Template(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     vector: VectorSpec | None = None
     noise: NoiseSpec
     model: ModelSpec
-    features: FeatureSchema
+    features: FeatureSchema | None = None
     max_charged_attempts: int = 3
     verification: Literal["published", "recompute"] = "published"
+
+    @property
+    def record_features(self) -> FeatureSchema:
+        """How records are read. Raises LookupError in a template for updates alone."""
+        if self.features is None:
+            raise LookupError("this template is for policies whose nodes read no records")
+        return self.features
 
     def policy(self, consortium: str, server_key: bytes, roster: Mapping[str, bytes]) -> Policy:
         """The policy of these people, checked; ``roster``: public identity keys by name, in order.
 
         Raises DecodeError saying which bound failed.
         """
+        if self.features is None and self.noise.unit == "patient":
+            raise DecodeError("features are missing: nodes need them to read patients' records")
         n = len(roster)
         corrupt = max(1, n // 5) if self.corrupt is None else self.corrupt
         threshold = (n + corrupt) // 2 + 1

@@ -87,7 +87,7 @@ def planned_policy() -> Policy:
 
 def utility(size: int, seeds: int, seed: int) -> Utility:
     """Train with ``size`` patients per hospital, ``seeds`` times for each amount of noise."""
-    schema, spec, policy = template().features, template().model, planned_policy()
+    schema, spec, policy = template().record_features, template().model, planned_policy()
     batches = _batches(size, seed, schema)
     tests = _batches(_TEST_PATIENTS, _TEST_SEED, schema)
     clean = _accuracies(batches, tests, spec, None, 1)[0]

@@ -1,4 +1,7 @@
-"""``POST /submit-update``: what another framework has computed, into a training round."""
+"""``POST /submit-update``: what another framework has computed, into a training round.
+
+And ``GET /models/initial``, from which the first one is computed.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Final, final
 
+import safetensors.numpy
 from fastapi import APIRouter, Query, Request, Response
 from starlette.exceptions import HTTPException
 
@@ -18,6 +22,8 @@ from party.submission.body import MAX_ROUND
 from party.submission.posted import Posted
 from party.submission.update import UpdateError, UpdateKind
 from party.submission.waiting_update import StaleUpdate, Updates
+from secagg.model import initial, model_hash
+from secagg.policy import Policy
 
 SAFETENSORS: Final = "application/octet-stream"
 
@@ -49,12 +55,34 @@ _Kind = Annotated[
 
 
 def router(services: Services) -> APIRouter:
-    """``POST /submit-update``."""
-    routes = APIRouter(tags=["rounds"])
+    """``POST /submit-update`` and ``GET /models/initial``."""
+    routes = APIRouter()
     counter = _Counter(services)
+
+    @routes.get(
+        "/models/initial",
+        tags=["models"],
+        response_class=Response,
+        responses={
+            200: {
+                "description": "A safetensors file",
+                "content": {SAFETENSORS: {"schema": {"type": "string", "format": "binary"}}},
+            }
+        },
+    )
+    async def initial_model() -> Response:
+        """The model that the policy pins for the time before the first certified round.
+
+        One float64 tensor for each parameter, under its name; the metadata has `model_hash`, and
+        `round`, which is 0.
+        """
+        content = await services.in_thread(_initial, services.policy)
+        headers = {"Cache-Control": "no-cache"}
+        return Response(content, media_type=SAFETENSORS, headers=headers)
 
     @routes.post(
         "/submit-update",
+        tags=["rounds"],
         response_model_exclude_none=True,
         responses=documented(_REFUSALS),
         openapi_extra={
@@ -121,6 +149,14 @@ class _Counter:
         if base != newest and not await self._desk.is_known(posted.digest):
             await self._desk.refuse(409, RefusalReason.STALE_UPDATE, str(StaleUpdate()), number)
         return posted
+
+
+def _initial(policy: Policy) -> bytes:
+    if policy.model is None:
+        raise LookupError("a node's policy has a model")
+    model = initial(policy.model)
+    metadata = {"model_hash": model_hash(model).hex(), "round": "0"}
+    return safetensors.numpy.save(dict(model.parameters()), metadata)
 
 
 def _check_headers(request: Request) -> None:

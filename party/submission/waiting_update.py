@@ -33,8 +33,8 @@ class StaleUpdate(ValueError):
     def __init__(self) -> None:
         super().__init__(
             "the update was computed from a model that is not the newest one: fetch GET "
-            "/models/latest, compute the update from it, and post that with its hash as "
-            "base_model_hash"
+            "/models/latest (/models/initial before the first certified round), compute the update "
+            "from it, and post that with its hash as base_model_hash"
         )
 
 

@@ -18,7 +18,7 @@ import requests
 from cryptography.fernet import Fernet
 
 from server.consortium import create
-from server.policy_template import find_template
+from server.policy_template import Template, find_template
 from tests.party import ehr
 
 NAME: Final = "anna"
@@ -66,6 +66,7 @@ def lone_node(
     *,
     epsilon: str = "1",
     train: Iterable[Mapping[str, Any]] | None = None,
+    template: Template | None = None,
     **settings: str,
 ) -> Iterator[LoneNode]:
     """A node in ``directory``; ``settings``: its SECAGG_PARTY__* variables.
@@ -75,7 +76,7 @@ def lone_node(
     created = create(
         directory / "consortium",
         (NAME, "berta", "clara"),
-        find_template("respiratory-cardiac"),
+        template or find_template("respiratory-cardiac"),
         epsilon=epsilon,
         ehr=train is None,
     )

@@ -17,7 +17,7 @@ from cryptography.fernet import Fernet
 from benchmarks.demo.processes import Child, Children, children
 from party.rehearsal import LossPoint
 from server.consortium import Created, create
-from server.policy_template import find_template
+from server.policy_template import Template, find_template
 from tests.party import ehr
 
 HOSPITALS = ("anna", "berta", "clara")
@@ -134,13 +134,14 @@ async def posting(
     *hospitals: str,
     timeout: float = 120,
     epsilon: str = "1",
+    template: Template | None = None,
     **settings: str,
 ) -> AsyncIterator[Posting]:
     """A consortium on disk, nothing running yet; every process has ended when this is left."""
     created = create(
         directory / "consortium",
         hospitals or HOSPITALS,
-        find_template(TEMPLATE),
+        template or find_template(TEMPLATE),
         consortium="manual",
         epsilon=epsilon,
         ehr=True,

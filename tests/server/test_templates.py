@@ -3,6 +3,7 @@
 import json
 from fractions import Fraction
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from party.training.gradient import contribution
 from party.training.records import RecordError, decode_record
 from secagg.crypto.secret import Secret
 from secagg.crypto.signatures import IdentityKey
+from secagg.errors import DecodeError
 from secagg.model import initial, linear_parameters
 from secagg.policy import Policy
 from secagg.privacy.budget import Budget
@@ -40,8 +42,8 @@ def respiratory() -> Template:
 
 def columns(template: Template, record: dict[str, object]) -> dict[str, float]:
     """The columns of ``record`` that are not 0, by name."""
-    row = feature_vector(decode_record(json.dumps(record).encode()), template.features)
-    named = dict(zip(template.features.feature_names, row.tolist(), strict=True))
+    row = feature_vector(decode_record(json.dumps(record).encode()), template.record_features)
+    named = dict(zip(template.record_features.feature_names, row.tolist(), strict=True))
     return {name: value for name, value in named.items() if value}
 
 
@@ -61,7 +63,7 @@ def test_the_promised_rounds_cost_epsilon_1_and_one_more_does_not_fit(
 @pytest.mark.parametrize("name", shipped())
 def test_the_model_fits_the_features(name: str) -> None:
     template = find_template(name)
-    assert template.model.parameters == linear_parameters(template.features)
+    assert template.model.parameters == linear_parameters(template.record_features)
 
 
 def test_the_manuals_record(respiratory: Template) -> None:
@@ -84,9 +86,9 @@ def test_the_manuals_smallest_record_is_other_in_everything(respiratory: Templat
     found = columns(respiratory, record)
     assert found["symptoms=other"] == 1.0
     assert {name for name in found if not name.endswith(":missing")} == {"symptoms=other"}
-    assert respiratory.features.class_names[respiratory.features.diagnosis.class_of("test")] == (
-        "other"
-    )
+    assert respiratory.record_features.class_names[
+        respiratory.record_features.diagnosis.class_of("test")
+    ] == ("other")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,12 @@ def test_the_manuals_smallest_record_is_other_in_everything(respiratory: Templat
     ],
 )
 def test_diagnoses_in_any_spelling(respiratory: Template, term: str, name: str) -> None:
-    assert respiratory.features.class_names[respiratory.features.diagnosis.class_of(term)] == name
+    assert (
+        respiratory.record_features.class_names[
+            respiratory.record_features.diagnosis.class_of(term)
+        ]
+        == name
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,8 +131,23 @@ def test_another_unit_is_refused(
 
 def test_a_patient_contributes_no_more_than_the_pinned_sensitivity(respiratory: Template) -> None:
     record = MANUALS_RECORD | {"vitals": {"bp": "300/200", "hr": 300}, "labs": {"wbc": 500_000}}
-    batch = read_batch([decode_record(json.dumps(record).encode())], respiratory.features)
+    batch = read_batch([decode_record(json.dumps(record).encode())], respiratory.record_features)
     units = contribution(batch, initial(respiratory.model), respiratory.model)
     norm_squared = int(np.sum(units.astype(object) ** 2))
     assert 0.98 * respiratory.noise.sensitivity**2 < norm_squared
     assert norm_squared <= respiratory.noise.sensitivity**2
+
+
+def test_only_where_nodes_read_no_records_features_may_be_missing(respiratory: Template) -> None:
+    bare = msgspec.structs.replace(respiratory, features=None)
+    with pytest.raises(DecodeError, match="features are missing"):
+        policy(bare, 4)
+    with pytest.raises(LookupError):
+        assert bare.record_features
+    rule = msgspec.structs.replace(bare.model.contribution, max_patients=1)
+    updates = msgspec.structs.replace(
+        bare,
+        noise=msgspec.structs.replace(bare.noise, unit="hospital"),
+        model=msgspec.structs.replace(bare.model, contribution=rule),
+    )
+    assert policy(updates, 4).features is None

@@ -23,7 +23,7 @@ def batch(hospital: Hospital, count: int, seed: int) -> Batch:
         decode_record(json.dumps(record).encode(), position)
         for position, record in enumerate(patients(hospital, count, seed))
     ]
-    return read_batch(records, template().features)
+    return read_batch(records, template().record_features)
 
 
 @pytest.mark.parametrize("hospital", HOSPITALS)
@@ -33,7 +33,7 @@ def test_every_record_fits_the_shipped_policy(hospital: Hospital) -> None:
 
 def test_every_class_of_the_policy_occurs() -> None:
     found = np.unique(batch(Hospital.NORTH, 2000, 0).classes)
-    assert len(found) == template().features.class_count == len(PROFILES)
+    assert len(found) == template().record_features.class_count == len(PROFILES)
 
 
 def test_every_id_says_that_it_is_synthetic() -> None:
