@@ -15,7 +15,7 @@ from benchmarks.demo.processes import Child, Children, children, last_lines
 from secagg.cli import CommandError, ExitCode
 from server.consortium import Created
 
-CONNECTING_SECONDS: Final = 30
+CONNECTING_SECONDS: Final = 60
 _POLL_SECONDS: Final = 0.1
 
 

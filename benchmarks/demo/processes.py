@@ -16,7 +16,7 @@ import trio
 
 from secagg.cli import CommandError, ExitCode
 
-STARTING_SECONDS: Final = 60
+STARTING_SECONDS: Final = 120
 STOPPING_SECONDS: Final = 10
 _SECAGG: Final = (sys.executable, "-c", "from secagg.cli import main; main()")
 _FIRST_LINE_BYTES: Final = 4096

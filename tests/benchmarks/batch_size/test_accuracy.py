@@ -22,10 +22,10 @@ def test_the_cost_is_what_the_ledger_charges() -> None:
 
 
 def test_few_patients_drown_in_the_noise_and_many_do_not() -> None:
-    few, many = utility(10, 2, 1), utility(1000, 2, 1)
+    few, many = utility(10, 1, 1), utility(500, 1, 1)
     assert few.noised < few.clean
-    assert many.noised == pytest.approx(many.clean, abs=0.02)
+    assert many.noised == pytest.approx(many.clean, abs=0.04)
     assert many.needed is not None
-    assert many.needed <= 1
+    assert many.needed <= 2
     assert few.needed is None or few.needed > many.needed
     assert many.clean > 0.8
