@@ -141,6 +141,24 @@ async def test_killed_anywhere_after_the_charge(tmp_path: Path) -> None:
             assert len(answer["model_hash"]) == 64
 
 
+async def test_killed_and_away_while_the_others_go_on(tmp_path: Path) -> None:
+    """It gets the certificate of a later round only, and asks for what it missed."""
+    async with posting(tmp_path, *HOSPITALS, VICTIM, timeout=180) as made:
+        drill = Drill(made, Kept(made.home(VICTIM) / "state" / "party.sqlite3"))
+        await made.serve(stage_deadline=2, gathering_window=6)
+        await made.join(*HOSPITALS)
+        await made.join(VICTIM, lost=(LossPoint.MASKED_INPUT, 1))
+        body = await drill.round()
+        await others_post(drill)
+        await made.join(VICTIM)
+        while "warning" in (answer := (await made.post(VICTIM, body)).json()):
+            await trio.sleep(0.05)  # the server has not answered yet
+        assert (answer["round"], answer["participants"]) == (1, 4)
+        ((number, session),) = drill.kept.charges()
+        assert drill.kept.submissions() == {1: ("used", number, session)}
+        assert "certified meanwhile" in made.nodes[VICTIM].log.read_text()
+
+
 async def increased(made: Posting, before: float) -> float:
     """What the restarted node says is spent: more than ``before`` the kill."""
     budget: Mapping[str, float] = await made.get(VICTIM, "/privacy-budget")
@@ -151,10 +169,15 @@ async def increased(made: Posting, before: float) -> float:
 async def drained(drill: Drill) -> None:
     """Go on until nothing is left in the victim's queue."""
     while any(state == "queued" for state, _, _ in drill.kept.submissions().values()):
-        drill.number += 1
-        async with trio.open_nursery() as nursery:
-            for name in HOSPITALS:
-                nursery.start_soon(drill.made.post, name, drill.body(name))
+        await others_post(drill)
+
+
+async def others_post(drill: Drill) -> None:
+    """One more round for all but the victim, unless it has something in its queue."""
+    drill.number += 1
+    async with trio.open_nursery() as nursery:
+        for name in HOSPITALS:
+            nursery.start_soon(drill.made.post, name, drill.body(name))
 
 
 def check_the_books(drill: Drill) -> None:
