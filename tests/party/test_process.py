@@ -15,6 +15,7 @@ import httpx2
 import msgspec
 import pytest
 import trio
+from cryptography.fernet import Fernet
 
 from party.config import load
 from party.database import open_database
@@ -26,6 +27,7 @@ from secagg.model import initial, model_hash
 from secagg.policy import NoiseSpec
 from secagg.wire.messages import PROTOCOL, Challenge, Hello, Ready
 from tests.party.coordinator import Peer
+from tests.party.ehr import key_file
 from tests.party.files import NAME, Installation, install
 
 
@@ -84,9 +86,39 @@ def empty_the_records(installation: Installation) -> None:
     (installation.directory / "train.jsonl").write_text("")
 
 
+def make_the_hospital_the_unit(installation: Installation) -> None:
+    policy = installation.policy
+    assert policy.model is not None
+    rule = msgspec.structs.replace(policy.model.contribution, max_patients=1)
+    model = msgspec.structs.replace(policy.model, contribution=rule)
+    noise = msgspec.structs.replace(policy.noise, unit="hospital")
+    policy_with(model=model, noise=noise, features=None)(installation)
+
+
+def post_batches(installation: Installation) -> None:
+    """No records of its own any more, but what an EHR posts."""
+    records = 'train = "train.jsonl"\ntest = "test.jsonl"\nrounds = 3\n'
+    installation.change(f"[data]\n{records}", '[ehr]\nfernet_key_file = "fernet.key"\n')
+    key_file(installation.directory / "fernet.key", Fernet.generate_key())
+
+
+def schedule_nothing(installation: Installation) -> None:
+    post_batches(installation)
+    schedule = '[schedule]\ncron = "0 2 * * 0"\nfolder = "outbox"\n'
+    installation.change("[ehr]\n", f"{schedule}[ehr]\n")
+
+
+def schedule_records_of_hospitals(installation: Installation) -> None:
+    schedule_nothing(installation)
+    make_the_hospital_the_unit(installation)
+
+
 @pytest.mark.parametrize(
     ("spoil", "explanation"),
     [
+        (make_the_hospital_the_unit, "so this node takes no records"),
+        (schedule_records_of_hospitals, "so this node takes no records"),
+        (schedule_nothing, r"The folder .*outbox of \[schedule\] is not there"),
         (spoil_a_record, "record 199, age"),
         (remove_test_records, "test.jsonl cannot be read"),
         (empty_the_records, "has 0 patients"),
@@ -113,6 +145,14 @@ def test_what_does_not_fit_together_is_explained(
 def test_a_policy_without_noise_runs_without_a_budget(installation: Installation) -> None:
     policy_with(noise=NoiseSpec())(installation)
     remove_budget(installation)
+    assembled(installation)
+
+
+def test_under_a_policy_of_hospitals_a_node_opens_without_features(
+    installation: Installation,
+) -> None:
+    post_batches(installation)
+    make_the_hospital_the_unit(installation)
     assembled(installation)
 
 
