@@ -59,8 +59,14 @@ usage: python3 run.py COMMAND [ARGUMENTS]
   test            the test suite; arguments go to pytest
   lint            ruff, mypy and the import contracts
   lock            resolve requirements.lock anew from pyproject.toml (`--upgrade`: newer versions)
+  audit           ask the package index for known vulnerabilities of every locked package
+  sbom            a CycloneDX bill of materials of the locked packages, as JSON on stdout
+  wheel           build dist/*.whl, the same bytes from the same sources, and print its SHA-256
   secagg          any other command of secagg: `python3 run.py secagg --help`
 """
+
+
+COMMANDS = {"demo", "test", "lint", "lock", "audit", "sbom", "wheel", "secagg"}
 
 
 class SetupFailed(Exception):
@@ -229,6 +235,19 @@ def lock(setup: Setup, arguments: "list[str]") -> int:
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
+def wheel(setup: Setup) -> int:
+    """Build the wheel and print the SHA-256 of each file in dist/."""
+    dist = ROOT / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    # A fixed time in the archive, so that equal sources make equal bytes: 1980-01-01, zip's first.
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800"}
+    command = [str(setup.python), "-m", "hatchling", "build", "--target", "wheel"]
+    built = subprocess.run(command, cwd=ROOT, env=environment, stdout=sys.stderr, check=False)
+    for path in sorted(dist.glob("*.whl")):
+        print(hashlib.sha256(path.read_bytes()).hexdigest(), path.name)
+    return built.returncode
+
+
 def execute(program: Path, arguments: "list[str]") -> NoReturn:
     """Become another program."""
     sys.stdout.flush()
@@ -239,7 +258,7 @@ def execute(program: Path, arguments: "list[str]") -> NoReturn:
 def main(arguments: "list[str]") -> int:
     """Carry out one command; returns the exit status, unless another program takes over."""
     command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
-    if command not in {"demo", "test", "lint", "lock", "secagg"}:
+    if command not in COMMANDS:
         wants_help = command in {"-h", "--help", "help"}
         print(USAGE, end="", file=sys.stdout if wants_help else sys.stderr)
         return 0 if wants_help else 2
@@ -256,6 +275,15 @@ def main(arguments: "list[str]") -> int:
         return lint(setup)
     if command == "lock":
         return lock(setup, rest)
+    if command == "wheel":
+        return wheel(setup)
+    locked = str(setup.lock)
+    if command == "audit":
+        auditing = ["--require-hashes", "--strict", "--progress-spinner", "off"]
+        execute(setup.venv / "bin" / "pip-audit", [*auditing, "--requirement", locked, *rest])
+    if command == "sbom":
+        naming = ["requirements", "--output-reproducible", "--output-format", "JSON"]
+        execute(setup.venv / "bin" / "cyclonedx-py", [*naming, *rest, locked])
     if command == "test":
         os.chdir(ROOT)
         workers = str(min(4, os.cpu_count() or 1))

@@ -1,5 +1,7 @@
 """run.py: the decisions that need no network."""
 
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -116,3 +118,31 @@ def test_a_step_that_fails_is_named() -> None:
 def test_a_step_that_cannot_start_is_named(tmp_path: Path) -> None:
     with pytest.raises(run.SetupFailed, match="could not be started"):
         run.call([str(tmp_path / "absent")])
+
+
+def test_equal_sources_make_an_equal_wheel(tmp_path: Path) -> None:
+    """In two folders, at two times, with other modes of the files."""
+    hashes = []
+    for name in ("one", "two"):
+        copy = tmp_path / name
+        ignored = shutil.ignore_patterns(".*", "dist", "__pycache__", "docs")
+        shutil.copytree(run.ROOT, copy, ignore=ignored)
+        (copy / "README.md").touch()
+        found = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"import run; run.wheel(run.Setup(run.Path({str(run.ROOT)!r})))",
+            ],
+            cwd=copy,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        hashes.append(found.stdout)
+    assert hashes[0] == hashes[1]
+    assert hashes[0].endswith("-py3-none-any.whl\n")
+
+
+def test_every_command_is_explained() -> None:
+    assert all(f"\n  {command} " in run.USAGE for command in run.COMMANDS)
