@@ -10,7 +10,12 @@ from secagg.checks import Check
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 RECORDS = sorted(DOCS.glob("adr/[0-9]*.md"))
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md")), *sorted(ROOT.glob("benchmarks/**/*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "SECURITY.md",
+    *sorted(DOCS.rglob("*.md")),
+    *sorted(ROOT.glob("benchmarks/**/*.md")),
+]
 CHECKS = {check.id for check in Check}
 
 
@@ -99,3 +104,13 @@ def test_a_decision_has_its_parts(record: Path) -> None:
 
 def _title(record: Path) -> str:
     return record.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+
+
+def test_every_attack_is_played_against_processes_and_told() -> None:
+    rows = re.findall(
+        r"^\| (\d+) \|", (DOCS / "attacks.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert [int(number) for number in rows] == list(range(1, 17))
+    for number in rows:
+        pattern = f"test_{int(number):02}_*.py"
+        assert list((ROOT / "tests/attacks/processes").glob(pattern)), pattern
