@@ -458,6 +458,41 @@ def _rounds() -> Iterator[tuple[str, Document]]:
         ),
     )
     yield (
+        "session-certified-later",
+        _session(
+            "At first too few sign the model; a third makes the quorum. The fourth was away and"
+            " learns of the certificate.",
+            _config(4),
+            _open(),
+            _stages(5),
+            _exchange(3, 4),
+            _transcript(),
+            _exchange(4),
+            _exchange(),
+            _transcript(),
+        ),
+    )
+    yield (
+        "session-refusals-in-passing",
+        _session(
+            "Out of place, out of order, not decodable: refused, and the attempt goes on.",
+            _config(3),
+            _open(),
+            _message(1, 0, None, _put(["Ready"]), _put(1, 1)),
+            _message(0, 1, None, _put(["SurvivorSet"]), _edit("session", 1), _put([1, 2, 3], 2)),
+            _stages(2),
+            _deliver(1),
+            _message(1, 0, [1]),
+            _message(1, 0, [0], _drop(3)),
+            _stages(3),
+            _message(0, 1, [1]),
+            _sum(1, [], [_put(8, 2)]),
+            _message(0, 1, [0], _drop(2)),
+            _stages(2),
+            _transcript(_drop(12)),
+        ),
+    )
+    yield (
         "session-sum-out-of-bounds",
         _session(
             "Hospital 1 masks something far out of range: the sum names nobody, but it ends.",

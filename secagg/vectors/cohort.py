@@ -241,6 +241,7 @@ class Cohort:
     def restart(self, u: int) -> None:
         """Client ``u`` starts again from its journal alone: from a signed U3, or not at all."""
         self.sessions.pop(u, None)
+        self._sums.pop(u, None)
         newest = [entry for entry in self.journals[u] if isinstance(entry, SurvivorSigned)]
         if newest and newest[-1].attempt == self.attempt:
             self.sessions[u] = ClientSession(restore(self.hospitals[u], newest[-1]))

@@ -253,12 +253,14 @@ class Session:
         changes = (operation.edits, operation.chunk_edits)
         outcome: Document = {"receiver": self._name(u), "expect": Expect.SUCCESS}
         replies: tuple[Wire, ...] = ()
+        heard = set(self._heard)
         try:
             for values, edits in zip(waiting, changes, strict=True):
                 data = msgspec.msgpack.encode(edited(values, edits, special))
                 self._log(SERVER_NUMBER, u, data)
                 replies = self._handed(u, decode_from_server(data))
         except PeerViolation as violation:
+            self._heard = heard
             outcome |= self._violation(violation)
         self._log_answers(u, replies)
         return outcome

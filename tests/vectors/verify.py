@@ -3178,13 +3178,14 @@ class Session:
         if len(pending) != 2:
             raise Unfit("the server has no sum to send")
         outcome = {"receiver": client.name, "expect": "success"}
-        replies = []
+        replies, heard = [], set(self.heard)
         try:
             for message, changes in zip(pending, (edits, chunk_edits)):
                 data = msgpack(edited(plain(message), changes, self.special(0)))
                 self.log[-1].append((0, to, data))
                 replies = self.hand(to, decoded(data, TO_PARTY))
         except Refused as refused:
+            self.heard = heard
             outcome |= self.violation(refused)
         self.log[-1] += [(to, 0, encoded(reply)) for reply in replies]
         return outcome
