@@ -32,15 +32,23 @@ def read_policy(path: Path) -> tuple[Policy, ModelSpec, FeatureSchema | None]:
             "Install the policy.json that your consortium has agreed on.",
             ExitCode.USAGE,
         ) from None
+    return policy, *what_is_trained(policy, str(path))
+
+
+def what_is_trained(policy: Policy, name: str) -> tuple[ModelSpec, FeatureSchema | None]:
+    """The model and the features of ``policy``, which errors call ``name``; see ``read_policy``.
+
+    Raises CommandError.
+    """
     schema = policy.features if policy.noise.unit == "patient" else None
     if policy.model is None or (schema is None and policy.noise.unit == "patient"):
         raise CommandError(
-            f"The policy {path} pins no model or no features: a node would have nothing to train.",
+            f"The policy {name} pins no model or no features: a node would have nothing to train.",
             "Use a policy with both (features may be missing if noise.unit is hospital); policies "
             "without them are for simulations.",
             ExitCode.USAGE,
         )
-    return policy, policy.model, schema
+    return policy.model, schema
 
 
 def find_hospital(config: PartyConfig, policy: Policy) -> Hospital:

@@ -18,6 +18,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 VALIDITY: Final = timedelta(days=730)
 
+#: The authority outlives what it issues, so that a certificate can be renewed without it.
+AUTHORITY_VALIDITY: Final = timedelta(days=3650)
+
 #: Clocks differ: a certificate is valid a little before it was made.
 CLOCK_SKEW: Final = timedelta(hours=1)
 
@@ -43,7 +46,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _common_name(name)
         certificate = (
-            _builder(subject, subject, key.public_key())
+            _builder(subject, subject, key.public_key(), AUTHORITY_VALIDITY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(signs_certificates=True), critical=True)
             .sign(key, hashes.SHA256())
@@ -84,7 +87,7 @@ class Authority:
     ) -> x509.Certificate:
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         return (
-            _builder(_common_name(name), self._certificate.subject, public)
+            _builder(_common_name(name), self._certificate.subject, public, VALIDITY)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
@@ -95,7 +98,10 @@ class Authority:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    public: ec.EllipticCurvePublicKey,
+    validity: timedelta,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -105,7 +111,7 @@ def _builder(
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + VALIDITY)
+        .not_valid_after(now + validity)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )
 

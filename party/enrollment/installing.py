@@ -17,6 +17,7 @@ from party.certificates import (
 )
 from party.identity import check_private, read_key
 from party.new_files import refuse_existing, write_new
+from party.opening import what_is_trained
 from secagg.cli import CommandError, ExitCode
 from secagg.crypto.signatures import IdentityKey
 from secagg.enrollment import answer as answers
@@ -96,12 +97,7 @@ def _check_policy(answer: Answer, directory: Path) -> None:
             "nothing before they agree.",
             ExitCode.USAGE,
         )
-    if policy.model is None or policy.features is None:
-        raise CommandError(
-            "The policy pins no model or no features: a node would have nothing to train.",
-            "Ask the consortium for a policy with both.",
-            ExitCode.USAGE,
-        )
+    what_is_trained(policy, "in the answer")
 
 
 def _check_fingerprint(policy: Policy, read_out: str | None) -> None:

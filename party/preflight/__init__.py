@@ -7,6 +7,6 @@ if that one has failed.
 site       the configuration, and what several checks look at
 plan       the checks, in order, and what each needs
 report     what they have found
-clock · key_files · certificate · pinned · storage · budget · interface · network · server
 cli        the command
+key_files, pinned, schedule, certificate, storage, clock, budget, interface, network, server
 """

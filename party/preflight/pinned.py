@@ -35,8 +35,8 @@ def floor(site: Site) -> str:
 
 def records(site: Site) -> str:
     """Every record in the files of [data] is of the form that the policy needs."""
-    if site.config.data is None:
-        return "an EHR posts them"
     _, spec, schema = read_policy(site.config.policy)
     check_records(site.config, spec, schema)
-    return "every record can be used"
+    if schema is None:
+        return "none are taken: the policy's unit is the hospital"
+    return "an EHR posts them" if site.config.data is None else "every record can be used"

@@ -14,6 +14,7 @@ from party.preflight import (
     key_files,
     network,
     pinned,
+    schedule,
     server,
     storage,
 )
@@ -38,6 +39,7 @@ CHECKS: Final[Sequence[Check]] = (
     Check("identity", pinned.identity, ("key files", "policy")),
     Check("site floor", pinned.floor, ("policy",)),
     Check("records", pinned.records, ("policy",)),
+    Check("schedule", schedule.source),
     Check("certificate", certificate.fit, ("key files",)),
     Check("state directory", storage.state),
     Check("disk space", storage.space, ("policy",)),

@@ -73,13 +73,18 @@ def test_a_hospital_cannot_pose_as_the_server(tmp_path: Path) -> None:
         shake_hands(client, server, "localhost")
 
 
-def test_certificates_are_valid_for_two_years_from_a_little_ago() -> None:
+def test_certificates_are_valid_for_two_years_from_a_little_ago_and_the_authority_for_ten() -> None:
     authority = Authority.create("test")
     now = datetime.now(UTC)
-    for issued in (authority.issued, authority.client("a"), authority.server("b", HOSTS)):
+    for issued, days in (
+        (authority.issued, 3650),
+        (authority.client("a"), 730),
+        (authority.server("b", HOSTS), 730),
+    ):
         certificate = x509.load_pem_x509_certificate(issued.certificate)
         assert now - timedelta(hours=2) < certificate.not_valid_before_utc < now
-        assert timedelta(days=729) < certificate.not_valid_after_utc - now < timedelta(days=731)
+        left = certificate.not_valid_after_utc - now
+        assert timedelta(days=days - 1) < left < timedelta(days=days + 1)
 
 
 def test_private_keys_are_not_shown() -> None:

@@ -67,3 +67,19 @@ def test_records_are_read_once(hospital: Hospital) -> None:
     assert pinned.records(hospital.site()) == "every record can be used"
     (hospital.home / "train.jsonl").write_text(json.dumps(record | {"age": "old"}) + "\n")
     hospital.fails(pinned.records, "records of this hospital cannot be used", ExitCode.USAGE)
+
+
+def test_a_policy_of_whole_hospitals_takes_no_records(hospital: Hospital) -> None:
+    model = hospital.policy.model
+    assert model is not None
+    rule = msgspec.structs.replace(model.contribution, max_patients=1)
+    policy = msgspec.structs.replace(
+        hospital.policy,
+        noise=msgspec.structs.replace(hospital.policy.noise, unit="hospital"),
+        model=msgspec.structs.replace(model, contribution=rule),
+        features=None,
+    )
+    (hospital.home / "policy.json").write_bytes(policy.canonical())
+    assert "none are taken" in pinned.records(hospital.site())
+    hospital.add('[data]\ntest = "test.jsonl"\n')
+    hospital.fails(pinned.records, "takes no records", ExitCode.USAGE)
