@@ -102,6 +102,18 @@ def post_batches(installation: Installation) -> None:
     key_file(installation.directory / "fernet.key", Fernet.generate_key())
 
 
+def open_the_ehrs_key(installation: Installation) -> None:
+    post_batches(installation)
+    (installation.directory / "fernet.key").chmod(0o644)
+
+
+def limit(line: str) -> Callable[[Installation], None]:
+    def put(installation: Installation) -> None:
+        installation.change("[reconnect]\n", f"[limits]\n{line}\n[reconnect]\n")
+
+    return put
+
+
 def schedule_nothing(installation: Installation) -> None:
     post_batches(installation)
     schedule = '[schedule]\ncron = "0 2 * * 0"\nfolder = "outbox"\n'
@@ -119,6 +131,7 @@ def schedule_records_of_hospitals(installation: Installation) -> None:
         (make_the_hospital_the_unit, "so this node takes no records"),
         (schedule_records_of_hospitals, "so this node takes no records"),
         (schedule_nothing, r"The folder .*outbox of \[schedule\] is not there"),
+        (open_the_ehrs_key, "fernet.key is open to other users"),
         (spoil_a_record, "record 199, age"),
         (remove_test_records, "test.jsonl cannot be read"),
         (empty_the_records, "has 0 patients"),
@@ -140,6 +153,19 @@ def test_what_does_not_fit_together_is_explained(
     assert refused.value.exit_code is ExitCode.USAGE
     assert "CANARY" not in str(refused.value)
     assert "4711" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["min_participants = 4", 'noise = ["local"]', 'max_epsilon_per_round = "0.0001"'],
+)
+def test_a_policy_below_the_sites_own_floor_is_not_run_on(
+    installation: Installation, line: str
+) -> None:
+    limit(line)(installation)
+    with pytest.raises(CommandError, match="this hospital's own floor") as refused:
+        assembled(installation)
+    assert refused.value.exit_code is ExitCode.BUDGET_REFUSED
 
 
 def test_a_policy_without_noise_runs_without_a_budget(installation: Installation) -> None:
