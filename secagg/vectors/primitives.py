@@ -30,11 +30,10 @@ MAX_SIZE = 2**16
 
 
 class Primitive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="operation"):
-    """Base of the operations that stand for themselves."""
+    """Base of the operations that stand for themselves.
 
-    def outcome(self, source: SeededRandomness) -> Document:
-        """``expect`` and what was drawn and computed."""
-        raise VectorError(f"{type(self).__name__} computes nothing")
+    Each has a method ``outcome(source)``: ``expect``, and what was drawn and computed.
+    """
 
 
 def limited(size: int) -> int:

@@ -24,7 +24,7 @@ from secagg.vectors.edits import Edit, Special, edited, unpacked
 from secagg.vectors.forging import Forger
 from secagg.vectors.record import Record
 from secagg.wire.codec import decode_from_client, decode_from_server, encode
-from secagg.wire.messages import Wire
+from secagg.wire.messages import Complaint, Wire
 
 REASON: Final = "vector"
 """What the server says where a message has room for words."""
@@ -393,9 +393,11 @@ class Session:
         session = self.cohort.sessions.get(u)
         if session is None or not isinstance(session.state, Withdrawn):
             return {}
-        check_id, peer = session.state.reason.split(" ")[0], session.state.reason
+        check_id, (complaint,) = session.state.reason.partition(" ")[0], session.state.outbound
+        if not isinstance(complaint, Complaint):
+            raise TypeError("a client withdraws with a complaint")
         self.checks.add(check_id)
-        dealer = next(name for name in map(self._name, self.cohort.policy.members) if name in peer)
+        dealer = self._name(complaint.dealer)
         return {"expect": Expect.VIOLATION, "check": check_id, "blames": dealer}
 
     def _ending(self, stage: str) -> Document:

@@ -4,8 +4,8 @@
     python3 tests/vectors/verify.py [FILES]
 
 A second implementation of the whole protocol, written from docs/protocol.md and
-docs/test-vectors.md: slow, obvious, in the order of those pages. From each vector it takes
-`config`, `seed` and the arguments of `operations`, computes everything else, and compares.
+docs/test-vectors.md: slow and obvious. From each vector it takes `config`, `seed` and the arguments
+of `operations`, computes everything else, and compares.
 
 It is no library: nothing here runs in constant time, and no secret is wiped.
 """
