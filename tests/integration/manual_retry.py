@@ -10,7 +10,7 @@ from typing import Any
 import requests
 import schedule
 from cryptography.fernet import Fernet
-from tenacity import retry, stop_after_attempt, wait_exponential
+from tenacity import retry, stop_after_delay, wait_exponential
 
 
 class FederatedLearningClient:
@@ -28,9 +28,7 @@ class FederatedLearningClient:
         self.scheduler = schedule.Scheduler()
         self.scheduler.every().sunday.at("02:00").do(self.run_round)
 
-    @retry(
-        stop=stop_after_attempt(20), wait=wait_exponential(multiplier=0.1, max=0.5), reraise=True
-    )
+    @retry(stop=stop_after_delay(100), wait=wait_exponential(multiplier=0.1, max=0.5), reraise=True)
     def submit(self) -> dict[str, Any]:
         """Post today's patients; again, with those of that moment, until it works."""
         batch = []

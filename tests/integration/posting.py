@@ -132,7 +132,7 @@ class Posting:
 async def posting(
     directory: Path,
     *hospitals: str,
-    timeout: float = 120,
+    timeout: float = 240,
     epsilon: str = "1",
     template: Template | None = None,
     **settings: str,

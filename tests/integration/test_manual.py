@@ -89,28 +89,29 @@ async def test_three_post_at_once(tmp_path: Path) -> None:
         await made.serve(gathering_window=30)
         await made.join(*HOSPITALS)
         hashes = []
-        for number in (1, 4):  # gaps are allowed
-            answers = await post_at_once(made, number)
-            for answer in answers.values():
-                has_result(answer, number)
-            assert len({answer["model_hash"] for answer in answers.values()}) == 1
-            hashes.append(answers[HOSPITALS[0]]["model_hash"])
-        assert hashes[0] != hashes[1]
+        # Numbers may have gaps, and a batch counts for every later one, too.
+        for numbers, used in (((1, 1, 1), 1), ((4, 4, 4), 4), ((9, 5, 7), 9)):
+            answers = await post_at_once(made, numbers)
+            for answer in answers:
+                has_result(answer, used)
+            assert answers[0] == answers[1] == answers[2]
+            hashes.append(answers[0]["model_hash"])
+        assert len(set(hashes)) == 3
 
 
-async def post_at_once(made: Posting, number: int) -> dict[str, dict[str, Any]]:
-    """What each hospital is answered for a batch of its own."""
-    answers: dict[str, dict[str, Any]] = {}
+async def post_at_once(made: Posting, numbers: tuple[int, ...]) -> list[dict[str, Any]]:
+    """What the hospitals are answered, each for a batch of its own under a number of its own."""
+    answers: list[dict[str, Any]] = []
 
-    async def post(name: str, position: int) -> None:
+    async def post(name: str, number: int, position: int) -> None:
         records = [patient(100 * number + 10 * position + i) for i in range(2)]
         answer = await made.post(name, made.body(name, number, records))
         assert answer.status_code == 200, answer.text
-        answers[name] = answer.json()
+        answers.append(answer.json())
 
     async with trio.open_nursery() as nursery:
-        for position, name in enumerate(HOSPITALS):
-            nursery.start_soon(post, name, position)
+        for position, (name, number) in enumerate(zip(HOSPITALS, numbers, strict=True)):
+            nursery.start_soon(post, name, number, position)
     return answers
 
 

@@ -56,26 +56,6 @@ async def test_a_round_that_awaits_unmasking_is_no_result_yet(tmp_path: Path) ->
         assert charged == 1
 
 
-async def test_a_batch_counts_for_later_numbers_and_one_result_is_everybodys(
-    tmp_path: Path,
-) -> None:
-    numbers = {ANNA: 3, BERTA: 7, CLARA: 5}
-    async with posting(tmp_path) as made:
-        await made.serve(gathering_window=30)
-        await made.join(*HOSPITALS)
-        answers: dict[str, dict[str, Any]] = {}
-
-        async def post(name: str) -> None:
-            body = made.body(name, numbers[name], [patient(numbers[name])])
-            answers[name] = (await made.post(name, body)).json()
-
-        async with trio.open_nursery() as nursery:
-            for name in HOSPITALS:
-                nursery.start_soon(post, name)
-        assert answers[ANNA] == answers[BERTA] == answers[CLARA]
-        assert (answers[ANNA]["round"], answers[ANNA]["participants"]) == (7, 3)
-
-
 async def test_whoever_is_late_is_told_the_result_and_enters_the_next_round(
     tmp_path: Path,
 ) -> None:
