@@ -17,6 +17,7 @@ import trustme
 
 from party.config import load
 from party.process import opened
+from party.state_dir import DATABASE, held
 from secagg.cli import GROUP, ExitCode, main
 from server.consortium import create
 from server.policy_template import find_template
@@ -181,13 +182,12 @@ ANSWERS = (
 
 
 def test_whoever_else_answers_is_not_taken_for_the_node(
-    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text, own, other = site.configuration.read_text(), load(site.configuration), free_port()
-    with started(tmp_path / "log", "party", "start", "--config", site.configuration):
-        site.configuration.write_text(text.replace(f"port = {own.api.port}", f"port = {other}"))
+    text, own = site.configuration.read_text(), load(site.configuration)
+    with held(own.state_dir):
         for status, body, words in ANSWERS:
-            with serving(other, status, body):
+            with serving(own.api.port, status, body):
                 assert command(site, "leave") == ExitCode.CONNECTION
             assert words in capsys.readouterr().err
         assert command(site, "leave") == ExitCode.CONNECTION
@@ -195,3 +195,20 @@ def test_whoever_else_answers_is_not_taken_for_the_node(
         site.configuration.write_text(text.replace(f"port = {own.api.port}", "port = 0"))
         assert command(site, "leave") == ExitCode.CONNECTION
         assert "Set a port in [api]" in capsys.readouterr().err
+
+
+def test_a_round_that_is_gone_through_to_its_end_is_named(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = load(site.configuration)
+    body = b'{"participating": false, "in_round": 7}'
+    with held(own.state_dir), serving(own.api.port, 200, body):
+        assert command(site, "leave") == ExitCode.OK
+    assert "It goes through round 7 to its end first." in capsys.readouterr().out
+
+
+def test_a_database_that_cannot_be_opened_is_no_bug(site: Site) -> None:
+    (site.home / "state" / DATABASE).mkdir(parents=True)
+    left = run("party", "leave", "--config", site.configuration)
+    assert left.returncode == ExitCode.USAGE
+    assert "database cannot be used: unable to open" in left.stderr
