@@ -44,6 +44,11 @@ _MEMORY: Final = 2.5
 """Bodies of the greatest length that may be in hand at a time; half of one is left for small ones.
 """
 
+MOST_WAITING: Final = 200
+"""Posts that may wait at a time, each with its connection; further ones are told how things stand,
+and ask again.
+"""
+
 FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 """What a browser sends across sites without asking first."""
 
@@ -160,6 +165,7 @@ class Desk:
         self._services = services
         self._memory = Memory(int(_MEMORY * services.config.max_body_bytes))
         self._waiting = services.queue and Waiting(services, services.queue)
+        self._now_waiting = 0
 
     async def submit(self, request: Request) -> Answer:
         """What the request's submission is answered. Raises HTTPException."""
@@ -191,11 +197,20 @@ class Desk:
         if self._waiting is None:
             raise LookupError("a node that admits anything has a queue")
         submission = await self._taken(request, admitted)
-        said = await self._waiting.answer(submission, self._services.config.answer_deadline)
+        said = await self._answer(self._waiting, submission)
         if isinstance(said, Refusal):
             headers = {"Retry-After": str(RETRY_SECONDS)} if said.status == 503 else None
             raise HTTPException(said.status, said.detail, headers)
         return said
+
+    async def _answer(self, waiting: Waiting, submission: Submission) -> Answer | Refusal:
+        crowded = self._now_waiting >= MOST_WAITING
+        self._now_waiting += 1
+        try:
+            patience = 0 if crowded else self._services.config.answer_deadline
+            return await waiting.answer(submission, patience)
+        finally:
+            self._now_waiting -= 1
 
     async def is_known(self, digest: bytes) -> bool:
         """Whether a submission with this digest waits, or was used."""

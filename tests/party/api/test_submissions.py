@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
+import trio
 from cryptography.fernet import Fernet
 from numpy.typing import NDArray
 from sqlalchemy import func, select
@@ -153,3 +154,20 @@ async def test_a_number_that_is_over_is_answered_at_once_and_its_batch_waits(
     queue = consortium.parties[1].queue
     assert queue is not None
     assert [each.state for each in queue.submissions()] == [State.QUEUED]
+
+
+async def test_when_enough_wait_the_next_one_is_told_how_things_stand(
+    tmp_path: Path, consortium: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("party.api.submissions.MOST_WAITING", 1)
+    settings = {"answer_deadline": 3600, "connect_deadline": 3600}
+    async with desk(tmp_path, consortium, **settings) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(post, client, PATIENTS[0])
+        queue = consortium.parties[1].queue
+        assert queue is not None
+        while not queue.submissions():
+            await trio.sleep(0.01)
+        crowded = await post(client, PATIENTS[1], number=2)
+        assert "Waiting for more" in crowded.json()["warning"]
+        nursery.cancel_scope.cancel()
+    assert [each.state for each in queue.submissions()] == [State.QUEUED] * 2
