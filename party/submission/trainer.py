@@ -43,8 +43,8 @@ class Trainer:
         """
         if kind != "records":
             raise BatchError(
-                f"a batch of the kind {kind!r} waits, which this version of secagg does not know; "
-                f"install the version that accepted it"
+                f"a batch of the kind {kind!r} waits, and the policy protects patients (noise.unit "
+                f"is patient): post records instead, under its number"
             )
         try:
             opened = open_batch(tokens_of(payload), self._keyring, self._schema)

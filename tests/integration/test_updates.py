@@ -13,8 +13,12 @@ import numpy as np
 import pytest
 import requests
 import safetensors.numpy
+import schemathesis
 import trio
+from hypothesis import given, settings
 from numpy.typing import NDArray
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from secagg.contribution import ContributionRule
 from secagg.model import ModelSpec, ParameterSpec, UpdateRule, initial, model_hash
@@ -254,6 +258,22 @@ def test_a_policy_of_patients_takes_no_updates(tmp_path: Path) -> None:
         assert refused.status_code == 409
         assert "post records to /submit-federated-update" in refused.json()["detail"]
         assert reasons(node.audited()) == ["the policy protects another unit"]
+
+
+def test_the_route_does_as_documented(node: LoneNode) -> None:
+    """Whatever fits its description, and whatever breaks that on purpose."""
+    document = schemathesis.openapi.from_url(f"{node.url}/openapi.json")
+    for mode in GenerationMode:
+
+        @given(case=document["/submit-update"]["POST"].as_strategy(generation_mode=mode))
+        @settings(max_examples=30, derandomize=True, database=None, deadline=None)
+        def check(case: Any) -> None:
+            response = case.call(timeout=30)
+            assert response.status_code < 500
+            # Bytes are no safetensors by chance: what fits the description is refused, too.
+            case.validate_response(response, excluded_checks=[positive_data_acceptance])
+
+        check()
 
 
 # --- the example of docs/any-framework.md --------------------------------------------------------
