@@ -13,10 +13,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import trio
 import trustme
 
 from party.config import load
 from party.process import opened
+from party.queue import State
 from party.state_dir import DATABASE, held
 from secagg.cli import GROUP, ExitCode, main
 from server.consortium import create
@@ -79,12 +81,42 @@ def command(site: Site, name: str, *options: object) -> int:
     return ended.value.code
 
 
+RECORD = b'{"patient_id": "CANARY-7", "symptoms": ["fever"], "diagnosis": "pneumonia"}'
+
+
+def queue_a_batch(site: Site) -> str:
+    """As if an EHR had posted one; returns the ciphertext that waits."""
+    with opened(load(site.configuration)) as assembly:
+        admission = assembly.services.admission
+        assert admission is not None
+        posted = admission.admit_plain(1, [RECORD])
+        trio.run(assembly.node.submit, posted)
+    return posted.payload.hex()
+
+
+def waiting(site: Site) -> list[State]:
+    """What has become of every batch."""
+    with opened(load(site.configuration)) as assembly:
+        queue = assembly.services.queue
+        assert queue is not None
+        return [submission.state for submission in queue.submissions()]
+
+
+def on_disk(site: Site) -> str:
+    """Every byte of the state directory."""
+    return b"".join(path.read_bytes() for path in (site.home / "state").iterdir()).hex()
+
+
 def test_a_node_that_does_not_run_leaves_and_returns(site: Site) -> None:
+    ciphertext = queue_a_batch(site)
+    assert ciphertext in on_disk(site)
     left = run("party", "leave", "--config", site.configuration)
     assert left.returncode == ExitCode.OK, left.stderr
     assert "a takes part in no more rounds. Batches that waited are erased." in left.stdout
     assert site.has_left()
     assert "opted out" in site.audited()
+    assert waiting(site) == [State.WITHDRAWN]
+    assert ciphertext not in on_disk(site)
     back = run("party", "return", "--config", site.configuration, "--format", "json")
     assert back.returncode == ExitCode.OK, back.stderr
     assert json.loads(back.stdout) == {"participating": True, "in_round": None}
