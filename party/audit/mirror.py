@@ -41,7 +41,7 @@ class Mirror:
         self._head: Head | None = None
 
     def catch_up(self, head: Head) -> None:
-        """Append every committed line that is missing, then write ``head``; both reach the disk.
+        """Append every committed line that is missing, on disk when this returns; then ``head``.
 
         Raises OSError: nothing is lost by that, the next call makes up for it.
         """
@@ -73,15 +73,16 @@ class Mirror:
         self._seq, self._length = seq, length
 
     def _replace_head(self, head: Head) -> None:
-        """Atomically: whoever reads it sees the old one or the new one."""
+        """Atomically: whoever reads it sees the old one or the new one.
+
+        Not flushed: after a power cut it may be missing or old, until the node starts.
+        """
         written = self.head_path.with_suffix(".head.new")
         with suppress(FileNotFoundError):
             written.unlink()
         with open(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE), "wb") as file:
             file.write(encode(head) + b"\n")
-            _flush(file)
         written.replace(self.head_path)
-        _flush_directory(self.path.parent)
 
     def _compared(self) -> tuple[int, int]:
         """How many whole lines, and bytes of them, the file has; a last line may be torn."""
