@@ -84,7 +84,7 @@ class Pack(Primitive, frozen=True, tag="pack"):
         packed = pack(words, self.bits)
         if self.flip is not None:
             packed = flipped(packed[::-1], self.flip)[::-1]
-        packed = packed + bytes(self.extra) if self.extra >= 0 else packed[: self.extra]
+        packed = packed + bytes(limited(self.extra)) if self.extra >= 0 else packed[: self.extra]
         outcome: Document = {"words": words.tolist(), "packed": packed.hex()}
         try:
             unpacked = unpack(packed, self.bits, self.count)
@@ -298,7 +298,7 @@ class DecodeModel(Primitive, frozen=True, tag="decode_model"):
         if not 0 <= self.at <= len(first) - len(put):
             raise VectorError(f"nothing is written at byte {self.at}")
         data = first[: self.at] + put + first[self.at + len(put) :]
-        data = data + bytes(self.extra) if self.extra >= 0 else data[: self.extra]
+        data = data + bytes(limited(self.extra)) if self.extra >= 0 else data[: self.extra]
         # How far the change reaches, so that it can be told from others with the same bytes.
         where = [self.at, len(put)]
         outcome: Document = {"seed": source.draw(32).hex(), "written": where, "bytes": data.hex()}

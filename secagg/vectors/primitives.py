@@ -254,8 +254,8 @@ class SharedValue(Primitive, frozen=True, tag="shamir_value"):
 
     def outcome(self, source: SeededRandomness) -> Document:
         slope = int.from_bytes(source.draw(33), "big") % shamir.P
-        if not 0 <= self.value < shamir.P:
-            raise VectorError("the value is no element of the field")
+        if not 0 <= self.value < shamir.P or len(set(self.xs)) != len(self.xs):
+            raise VectorError("the value is no element of the field, or one x is there twice")
         shares = {x: ((self.value + slope * x) % shamir.P).to_bytes(33, "big") for x in self.xs}
         return {
             "slope": hex(slope),

@@ -1506,8 +1506,8 @@ def do_shamir(source: Source, threshold: int, xs: Any, use: Any, add: int) -> An
 
 def do_shamir_value(source: Source, value: int, xs: Any) -> Any:
     slope = int.from_bytes(source.draw(33), "big") % Q
-    if not 0 <= value < Q:
-        raise Unfit("no element of the field")
+    if not 0 <= value < Q or len(set(xs)) != len(xs):
+        raise Unfit("no element of the field, or one x is there twice")
     shares = {x: ((value + slope * x) % Q).to_bytes(33, "big") for x in xs}
     return {"slope": hex(slope), "used": hexes(shares.values())} | combined(shares, 2)
 
@@ -1729,6 +1729,7 @@ def do_noise(
 def do_model(source: Source, spec: Any, sums: Any) -> Any:
     complete(spec, {"parameters", "contribution", "update"})
     spec, rule = completed_model(spec), spec["contribution"]
+    limited(dimension_of(spec))
     models = [first_model(spec)]
     for total in sums:
         models.append(next_model(models[-1], total, spec))
@@ -1767,6 +1768,7 @@ def do_decode_model(source: Source, parameters: Any, at: int, put: str, extra: i
             "update": {"learning_rate": "1", "count_floor": 1},
         }
     )
+    limited(dimension_of(spec))
     first, changed = model_bytes(first_model(spec), spec), bytes.fromhex(put)
     if not 0 <= at <= len(first) - len(changed):
         raise Unfit(f"nothing is written at byte {at}")
