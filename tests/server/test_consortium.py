@@ -17,7 +17,7 @@ from benchmarks.heart_disease.policy import CHOSEN, Target, model_spec, schema
 from party import config as party_config
 from party.connection import tls_context as party_tls
 from party.identity import read_key
-from party.process import assemble
+from party.process import opened
 from party.submission.keyring import Keyring
 from secagg import policy as policies
 from secagg.cli import CommandError, ExitCode
@@ -69,9 +69,8 @@ def test_a_node_can_use_what_it_got(created: Created, name: str) -> None:
     assert config.data is not None
     assert config.data.test is not None
     write_records(config.data.test, (row.record for row in split.test))
-    config.state_dir.mkdir()
-    assembly = assemble(config, config.state_dir / "party.sqlite3")
-    assert assembly.chain is not None
+    with opened(config) as assembly:
+        assert assembly.chain.updates == 0
     key = IdentityKey(read_key(config.identity.key_file)).public
     assert key == created.policy.identity_key(created.policy.client(name))
     assert (config.server.host, config.server.port) == ("localhost", 8443)
