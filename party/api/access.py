@@ -3,7 +3,8 @@
 On loopback the risk is a browser on the same machine, which runs pages from anywhere: one may point
 a name of its own at 127.0.0.1 (DNS rebinding), or post across sites without reading the answer. The
 first is refused by ``Host``, the second by ``Origin`` and ``Sec-Fetch-Site``, which no page can
-forge. Programs send neither of these two.
+forge. Programs send neither of these two. What a page includes from here without asking (as an
+image, as a script) its browser is told to keep from it.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Set
+from collections.abc import Mapping, MutableMapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from party.api import page
@@ -30,6 +31,11 @@ LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 WITHOUT_TOKEN: Final = frozenset({"/healthz"}) | page.PATHS
 """Paths that say nothing about the hospital: whether the node runs, and the page's own files."""
+
+_FOR_BROWSERS: Final[Mapping[str, str]] = {
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _HASH: Final = re.compile(rb"([0-9a-fA-F]{64})\s*")
@@ -51,7 +57,7 @@ class Rules:
     def of(cls, config: Api) -> Rules:
         """The rules of ``[api]``. Raises CommandError if the token's hash cannot be read."""
         return cls(
-            hosts=LOCAL_NAMES | {config.host} | {each.lower() for each in config.allowed_hosts},
+            hosts=LOCAL_NAMES | {each.lower() for each in (config.host, *config.allowed_hosts)},
             origins=frozenset(config.allowed_origins),
             token_hash=None if config.token_hash_file is None else _hash(config.token_hash_file),
         )
@@ -70,6 +76,7 @@ class Access:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        send = _with_headers(send)
         headers = Headers(scope=scope)
         if not self._is_addressed(headers):
             refusal = problem(
@@ -114,6 +121,19 @@ class Access:
         shown = hashlib.sha256(token.strip().encode("latin-1")).digest()
         fits = hmac.compare_digest(shown, self._rules.token_hash)
         return fits and scheme.lower() == "bearer"
+
+
+def _with_headers(send: Send) -> Send:
+    """``send``, which adds what browsers are told, unless the route says something else."""
+
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _FOR_BROWSERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return sending
 
 
 def _host_name(values: list[str]) -> str | None:

@@ -88,6 +88,9 @@ async def test_pages_that_it_listens_to(method: str, headers: dict[str, str], st
         read = await client.get("/thing", headers={"Host": "localhost:8000", **headers})
         assert read.status_code == 200
         assert "access-control-allow-origin" not in read.headers
+        # Nor may it come in as something else than what it is.
+        assert read.headers["cross-origin-resource-policy"] == "same-origin"
+        assert read.headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize(
@@ -128,6 +131,7 @@ def test_rules_come_from_the_configuration(tmp_path: Path) -> None:
     rules = rules_of(tmp_path, HASH.upper() + "\n")
     assert rules.token_hash == bytes.fromhex(HASH)
     assert rules.hosts >= {"localhost", "127.0.0.1", "ehr.example"}
+    assert "::1" in rules.hosts
     assert HASH not in repr(rules)
     assert Rules.of(Api()).token_hash is None
 
