@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from sqlalchemy import (
     URL,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Engine,
     Integer,
     MetaData,
+    NullPool,
     create_engine,
     event,
 )
@@ -58,6 +60,19 @@ def open_database(place: Path | URL) -> Engine:
             METADATA.create_all(connection)
         failed.pop_all()
     return engine
+
+
+def open_for_reading(place: Path | URL) -> Engine:
+    """The engine of a database that is there already, for SELECTs alone: nothing in it is changed.
+
+    Beside a node that runs on it, it waits for nobody.
+    """
+    if isinstance(place, URL):
+        return reading(postgresql.postgresql_engine(place, _READING, BUSY_SECONDS))
+    url = URL.create(
+        "sqlite", database=f"file:{quote(str(place))}", query={"mode": "ro", "uri": "true"}
+    )
+    return create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
 
 
 def reading(engine: Engine) -> Engine:

@@ -7,13 +7,13 @@ import shutil
 import stat
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
-from sqlalchemy import URL, Engine, NullPool, create_engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from party import postgresql
 from party.config import PartyConfig
+from party.database import open_for_reading
 from party.preflight.site import Site
 from party.state_dir import DATABASE
 from secagg.cli import CommandError, ExitCode
@@ -23,8 +23,6 @@ RESERVE: Final = 256 * 2**20
 
 _MODEL_COORDINATE: Final = 8
 _MODELS_BEING_MADE: Final = 2
-_SECONDS: Final = 5
-_READING: Final = "reading"
 
 
 def state(site: Site) -> str:
@@ -101,14 +99,9 @@ def database(site: Site) -> str:
 def existing_database(config: PartyConfig) -> Engine | None:
     """The node's database, for reading alone; None if there is none yet."""
     if config.database is not None:
-        return postgresql.postgresql_engine(config.database.place, _READING, _SECONDS)
+        return open_for_reading(config.database.place)
     path = config.state_dir / DATABASE
-    if not path.exists():
-        return None
-    url = URL.create(
-        "sqlite", database=f"file:{quote(str(path))}", query={"mode": "ro", "uri": "true"}
-    )
-    return create_engine(url, poolclass=NullPool, connect_args={"timeout": _SECONDS})
+    return open_for_reading(path) if path.exists() else None
 
 
 def _existing(path: Path) -> Path:
