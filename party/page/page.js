@@ -38,6 +38,9 @@ const STATES = {
   "has left": "This hospital has left the rounds. It still checks and signs what others compute.",
 };
 
+const UNCONNECTED =
+  "The server is out of reach: the node tries again by itself, and its log says why.";
+
 const STATUS_TONES = {
   certified: "good", "in progress": "good", queued: "quiet", missed: "warn", abandoned: "bad",
 };
@@ -106,7 +109,13 @@ function plan() {
 
 // --- the token -------------------------------------------------------------------------------------
 
+/** What only an open node serves to a link: a link shows no token. */
+function showReferences(open) {
+  for (const link of document.querySelectorAll(".reference")) link.hidden = !open;
+}
+
 function askForToken() {
+  showReferences(false);
   $("refused").hidden = sessionStorage.getItem(TOKEN) === null;
   sessionStorage.removeItem(TOKEN);
   $("panels").hidden = $("forget").hidden = $("unreachable").hidden = true;
@@ -259,7 +268,9 @@ function part(name, data, draw) {
 function show(status, budget, rounds, head) {
   $("sign-in").hidden = $("unreachable").hidden = true;
   $("panels").hidden = false;
-  $("forget").hidden = sessionStorage.getItem(TOKEN) === null;
+  const open = sessionStorage.getItem(TOKEN) === null;
+  $("forget").hidden = open;
+  showReferences(open);
   $("updated").textContent = `Updated ${view.lastAnswer.toLocaleTimeString()}`;
   document.title = `${status.name} · secagg node`;
   $("name").textContent = status.name;
@@ -293,7 +304,8 @@ function showNow(status, waiting) {
     inRound ? `Round ${status.round}` : status.round ? `Round ${status.round} ` : "No round yet",
     !inRound && status.round ? element("small", {}, "closed") : "",
   );
-  $("now-state").textContent = STATES[status.state] ?? status.state;
+  const state = STATES[status.state] ?? status.state;
+  $("now-state").textContent = status.connected ? state : `${state} ${UNCONNECTED}`;
   $("steps").setAttribute("aria-hidden", String(!inRound)); // shown all the same: nothing jumps
   $("steps").replaceChildren(...STEPS.map(([, label], index) => {
     const item = element("li", {}, label);
@@ -355,6 +367,7 @@ function showBudget(budget) {
     element("td", { className: "number" }, epsilon(line.epsilon_remaining)),
     element("td", {}, line.model_hash ? hashed(line.model_hash) : "none"),
   )));
+  $("all-charges").hidden = budget.history.length === 0;
   showChart();
 }
 
