@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from typing import Any, Final, TypeVar
@@ -27,7 +28,7 @@ from fhir.resources.R4B.patient import Patient
 from fhir.resources.R4B.reference import Reference
 from pydantic import ValidationError
 
-from party.schedule.measurements import MeasurementError, measured
+from party.schedule.measurements import ElementError, measured
 from secagg.schema import FeatureSchema, TermSetFeature, canonical_term
 
 _DIAGNOSIS: Final = "encounter-diagnosis"
@@ -94,7 +95,7 @@ class _Person:
             self.diagnosis = (when, known is not None, known or terms[0])
 
     def add_observation(self, observation: Observation) -> None:
-        """Its measurements, unless newer ones are here. Raises MeasurementError."""
+        """Its measurements, unless newer ones are here. Raises ElementError."""
         if observation.status not in _FINAL:
             return
         period = observation.effectivePeriod
@@ -176,7 +177,8 @@ def read_records(resources: Sequence[Resource], vocabulary: Vocabulary, on: date
                 observation = _validated(Observation, each)
                 subject = _subject(observation.subject, references)
                 if subject is not None:
-                    _add_observation(subject, observation, each.position)
+                    with _placed(each):
+                        subject.add_observation(observation)
             case _:
                 pass
     records = [record for person in people if (record := person.record(on)) is not None]
@@ -186,6 +188,10 @@ def read_records(resources: Sequence[Resource], vocabulary: Vocabulary, on: date
 def _validated(kind: type[T], resource: Resource) -> T:
     try:
         return kind.model_validate(resource.content)
+    except RecursionError:
+        raise ResourceError(
+            f"entry {resource.position} ({kind.__name__}): is nested too deeply"
+        ) from None
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
         # What FHIR does not know has a name of its sender's making; it is not repeated.
@@ -197,11 +203,14 @@ def _validated(kind: type[T], resource: Resource) -> T:
         ) from None
 
 
-def _add_observation(person: _Person, observation: Observation, position: int) -> None:
+@contextmanager
+def _placed(resource: Resource) -> Iterator[None]:
+    """Say in which entry an element could not be read."""
     try:
-        person.add_observation(observation)
-    except MeasurementError as error:
-        raise ResourceError(f"entry {position} (Observation), {error}") from None
+        yield
+    except ElementError as error:
+        kind = resource.content["resourceType"]
+        raise ResourceError(f"entry {resource.position} ({kind}), {error}") from None
 
 
 def _subject(reference: Reference | None, people: Mapping[str, _Person]) -> _Person | None:
@@ -232,16 +241,17 @@ def _is(concept: CodeableConcept | None, codes: Collection[str]) -> bool:
 
 def _instant(when: datetime | date | str | None) -> datetime:
     """A moment to order by: of what is not given, the first."""
-    if isinstance(when, str):  # a year, or a year and a month
+    if isinstance(when, str):
         when = _day(when)
     if isinstance(when, datetime):
         return when if when.tzinfo else when.replace(tzinfo=UTC)
     return _EARLIEST if when is None else datetime.combine(when, time.min, UTC)
 
 
-def _day(partial: str) -> date:
-    year, _, month = partial.partition("-")
-    return date(int(year), int(month or 1), 1)
+def _day(text: str) -> date:
+    """Of what FHIR allows and Python's dates do not: a year, a year and a month, a leap second."""
+    year, month, day = [*map(int, text[:10].split("-")), 1, 1][:3]
+    return date(year, month, day)
 
 
 def _age(birth: date | str, on: date) -> int:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from math import isfinite
 from typing import Final
 
 from fhir.resources.R4B.codeableconcept import CodeableConcept
@@ -20,8 +21,8 @@ LOINC: Final = "http://loinc.org"
 _ANNOTATION: Final = re.compile(r"\{[^}]*\}")
 
 
-class MeasurementError(ValueError):
-    """An observation cannot be read. The text names the element and the problem, never a value."""
+class ElementError(ValueError):
+    """An element of a resource cannot be read. The text names it and the problem, never a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def measured(observation: Observation) -> Iterator[tuple[str, float]]:
     """(path, number in the record's unit) of each measurement in ``observation``.
 
     Components count as well as the value: a blood pressure has two. What has no number (the reason
-    may stand in dataAbsentReason) is left out. Raises MeasurementError.
+    may stand in dataAbsentReason) is left out. Raises ElementError.
     """
     yield from _number(observation.code, observation.valueQuantity, "")
     for position, component in enumerate(observation.component or ()):
@@ -91,18 +92,22 @@ def measured(observation: Observation) -> Iterator[tuple[str, float]]:
 
 
 def _number(
-    code: CodeableConcept, quantity: Quantity | None, place: str
+    code: CodeableConcept | None, quantity: Quantity | None, place: str
 ) -> Iterator[tuple[str, float]]:
-    codes = [each.code for each in code.coding or () if each.system == LOINC]
+    codings = (code and code.coding) or ()
+    codes = [each.code for each in codings if each.system == LOINC]
     measurement = next((_BY_LOINC[each] for each in codes if each in _BY_LOINC), None)
     if measurement is None or quantity is None or quantity.value is None:
         return
     named = _ANNOTATION.sub("", quantity.code or quantity.unit or "")
     for unit in measurement.units:
         if unit.code == named:
-            yield measurement.path, float(quantity.value * unit.factor + unit.summand)
+            value = float(quantity.value * unit.factor + unit.summand)
+            if not isfinite(value):
+                raise ElementError(f"{place}valueQuantity.value: is too large")
+            yield measurement.path, value
             return
-    raise MeasurementError(
+    raise ElementError(
         f"{place}valueQuantity.code: {measurement.path} is read in "
         f"{', '.join(unit.code for unit in measurement.units)} (UCUM); export it in one of them"
     )

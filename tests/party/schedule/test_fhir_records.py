@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import contextlib
+import copy
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.heart_disease.policy import schema
 from party.schedule.fhir_records import Found, Resource, ResourceError, Vocabulary, read_records
@@ -237,6 +241,62 @@ def test_a_resource_that_is_not_fhir_is_named_and_not_quoted(
         read(resource)
     assert "CANARY" not in str(error.value)
     assert error.value.__context__ is None or error.value.__suppress_context__
+
+
+def test_a_leap_second_is_a_moment_of_its_day() -> None:
+    leap = condition("p", "Heart failure", recordedDate="2026-06-30T23:59:60Z")
+    for order in ((condition("p", "Pneumonia"), leap), (leap, condition("p", "Pneumonia"))):
+        assert only(patient("p"), *order)["diagnosis"] == "Heart failure"
+    never = condition("p", "Heart failure", recordedDate="2026-02-30T23:59:60Z")
+    with pytest.raises(ResourceError, match=r"entry 1 \(Condition\), recordedDate: is not as FHIR"):
+        read(patient("p"), never)
+
+
+def test_a_number_that_no_record_can_hold_is_not_taken_for_a_missing_one() -> None:
+    huge = observation("p", "6690-2", 1e308, "10*3/uL")
+    with pytest.raises(
+        ResourceError, match=r"entry 1 \(Observation\), valueQuantity.value: is too"
+    ):
+        read(patient("p"), huge)
+
+
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    extension: dict[str, Any] = {"url": "x", "valueString": "y"}
+    for _ in range(2000):
+        extension = {"url": "x", "extension": [extension]}
+    with pytest.raises(ResourceError, match=r"entry 0 \(Patient\): is nested too deeply"):
+        read(patient("p", extension=[extension]))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
+    lambda each: (
+        st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=9), each, max_size=3)
+    ),
+    max_leaves=5,
+)
+SOUND = (
+    patient("p"),
+    condition("p", "Pneumonia", onsetDateTime="2026-01-01"),
+    blood_pressure("p", 120, 80),
+    observation("p", "8867-4", 60, "/min", effectivePeriod={"end": "2026-01-01"}),
+)
+
+
+@given(st.data())
+def test_whatever_stands_anywhere_is_read_or_refused(data: st.DataObject) -> None:
+    resources = copy.deepcopy(SOUND)
+    place: Any = data.draw(st.sampled_from(resources))
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = data.draw(st.sampled_from(keys))
+        deeper = isinstance(place[key], dict | list) and place[key]
+        if not deeper or data.draw(st.booleans()):
+            break
+        place = place[key]
+    place[key] = data.draw(VALUES)
+    with contextlib.suppress(ResourceError):
+        assert len(read(*resources).records) <= 1
 
 
 def test_a_measurement_in_another_unit_is_named_by_its_entry() -> None:

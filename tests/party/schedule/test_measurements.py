@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fhir.resources.R4B.observation import Observation
 
-from party.schedule.measurements import MEASUREMENTS, MeasurementError, measured
+from party.schedule.measurements import MEASUREMENTS, ElementError, measured
 from server.policy_template import find_template
 from tests.party.schedule.fhir import blood_pressure, loinc, observation, quantity
 
@@ -69,9 +69,7 @@ def test_a_unit_in_words_counts_if_there_is_no_code() -> None:
 
 @pytest.mark.parametrize("unit", ["mmol/L", "10*6/uL", "/h", "", "bpm"])
 def test_another_unit_is_not_guessed(unit: str) -> None:
-    with pytest.raises(
-        MeasurementError, match=r"valueQuantity.code: labs.wbc is read in /uL, "
-    ) as e:
+    with pytest.raises(ElementError, match=r"valueQuantity.code: labs.wbc is read in /uL, ") as e:
         read(observation("p", "6690-2", 4711, unit or "x"))
     assert "4711" not in str(e.value)
 
@@ -79,7 +77,7 @@ def test_another_unit_is_not_guessed(unit: str) -> None:
 def test_a_bad_unit_of_a_component_is_named_with_its_place() -> None:
     panel = blood_pressure("p", 120, 80)
     panel["component"][1]["valueQuantity"] = quantity(11, "kPa")
-    with pytest.raises(MeasurementError, match=r"component\[1\]\.valueQuantity\.code"):
+    with pytest.raises(ElementError, match=r"component\[1\]\.valueQuantity\.code"):
         read(panel)
 
 
