@@ -73,6 +73,11 @@ def test_a_built_vector_holds_and_another_seed_makes_another() -> None:
             "operations",
             [{"operation": "shamir", "threshold": 2, "xs": [1, 2], "use": [1, 1], "add": 0}],
         ),
+        ("operations", [{"operation": "shamir_value", "value": 2, "xs": [1, 1]}]),
+        (
+            "operations",
+            [{"operation": "pack", "bits": 9, "count": 1, "flip": None, "extra": 2**40}],
+        ),
         (
             "operations",
             [{"operation": "frames", "sizes": [3], "limit": 9, "piece": 0, "raw": []}],
