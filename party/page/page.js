@@ -340,7 +340,7 @@ function showBudget(budget) {
   const left = Math.max(0, 100 - budget.percentage_used);
   const tone = budget.affordable_attempts === 0 ? "bad" : left < 20 ? "warn" : "good";
   $("budget-left").replaceChildren(
-    `${left < 10 && left > 0 ? left.toFixed(1) : Math.round(left)} % `,
+    `${left < 9.95 && left > 0 ? left.toFixed(1) : Math.round(left)} % `,
     element("small", {}, "left"),
   );
   $("budget-lead").textContent =
@@ -420,6 +420,7 @@ function showAudit(head) {
 // --- the chart ---------------------------------------------------------------------------------------
 
 const HEIGHT = 260;
+const NARROWEST = 120;
 const MARGIN = { top: 26, right: 14, bottom: 34, left: 46 };
 
 /** Positions in the chart for a budget, in a given width. */
@@ -448,7 +449,7 @@ function ticks(most) {
 function showChart() {
   const budget = view.budget;
   const width = $("chart").clientWidth;
-  if (!budget || budget.epsilon_total === null || width === 0) return;
+  if (!budget || budget.epsilon_total === null || width < NARROWEST) return; // not laid out yet
   const scale = scales(budget, width);
   const picture = drawn("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, "aria-hidden": "true" });
   picture.append(...frame(budget, scale), ...curve(budget.history, scale));

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 REQUIRED: Final = os.environ.get("SECAGG_REQUIRE_BROWSER") == "1"
 """Whether a machine without Chromium fails these tests, instead of passing them over."""
@@ -30,6 +30,8 @@ _RECORD_VIOLATIONS: Final = """
       window.violations.push(event.effectiveDirective);
     });
 """
+
+expect.set_options(timeout=20_000)  # a busy machine is no failure
 
 
 @dataclass(slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+import safetensors
 import trio
 from playwright.sync_api import Route, expect
 
@@ -175,14 +175,16 @@ def hands_out_a_model(visit: Visit, url: str) -> None:
     with visit.page.expect_download() as waiting:
         visit.page.locator("#rounds button[title^=Download]").first.click()
     download = waiting.value
-    newest = requests.get(f"{url}/models/latest", timeout=30)
-    name = json.loads(newest.content[8 : newest.content.index(b"}") + 1] + b"}")
-    assert download.suggested_filename == f"{name['__metadata__']['model_hash']}.safetensors"
-    assert download.path().stat().st_size == len(newest.content)
+    with safetensors.safe_open(download.path(), "np") as file:
+        metadata = file.metadata()
+    assert metadata["round"] == "2"
+    assert download.suggested_filename == f"{metadata['model_hash']}.safetensors"
+    newest = requests.get(f"{url}/status", timeout=30).json()
+    assert metadata["model_hash"] == newest["model_hash"]
 
 
 def shows_a_new_round_by_itself(visit: Visit) -> None:
-    expect(visit.page.locator("#now-round")).to_have_text("Round 5 closed", timeout=20_000)
+    expect(visit.page.locator("#now-round")).to_have_text("Round 5 closed")
     expect(visit.page.locator("#rounds tr").first).to_contain_text("5")
     expect(visit.page.locator("#chart circle")).to_have_count(4)
 
