@@ -40,14 +40,15 @@ import pytest
 from cosmic_ray import plugins
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
+from hypothesis import Phase, settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("secagg/rounds", "secagg/crypto", "secagg/vector")
 LAST = (
+    "tests/vectors/test_vectors.py::test_a_vector_is_made_again_byte_by_byte_and_holds",
     "tests/secagg/test_simulate.py",
     "tests/secagg/transcript",
     "tests/attacks",
-    "tests/vectors",
 )
 """What meets a mutant that its package's own tests have let through."""
 
@@ -162,6 +163,19 @@ def near_tests(module: str) -> list[list[str]]:
     return [[own], [package, f"--ignore={own}"]] if (ROOT / own).exists() else [[package]]
 
 
+class Unshrunk:
+    """A plugin of pytest: a failing example is enough, nobody reads the smallest one."""
+
+    def pytest_collection(self) -> None:
+        settings.register_profile(
+            "mutants",
+            settings(),
+            phases=[Phase.explicit, Phase.generate],
+            report_multiple_bugs=False,
+        )
+        settings.load_profile("mutants")
+
+
 def child(copy: Path, arguments: Sequence[str], log: Path) -> None:
     """Run pytest in ``copy``, in this forked process, and end it with pytest's exit status."""
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -174,7 +188,7 @@ def child(copy: Path, arguments: Sequence[str], log: Path) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] in ("secagg", "tests")]:
         del sys.modules[name]
     os.environ["PYTHONPATH"] = str(copy)
-    status = pytest.main([*PYTEST, *arguments])
+    status = pytest.main([*PYTEST, *arguments], plugins=[Unshrunk()])
     sys.stdout.flush()
     os._exit(int(status))
 
