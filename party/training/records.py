@@ -93,7 +93,12 @@ def decode_record(plaintext: bytes, position: int = 0) -> Record:
     except RecursionError:
         raise RecordError("", "is nested too deeply", position=position) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise RecordError("", "is not valid JSON in UTF-8", position=position) from None
+        raise RecordError(
+            "",
+            "is not valid JSON in UTF-8: encrypt what json.dumps makes, with null or nothing for a "
+            "missing number (NaN is no JSON)",
+            position=position,
+        ) from None
     patient_id = _patient_id(wire, position)
     vitals = dict(wire.vitals or {})
     if isinstance(vitals.get("bp"), str):

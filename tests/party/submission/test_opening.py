@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import string
 from typing import Any
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 from cryptography.fernet import Fernet
 
 from benchmarks.heart_disease.policy import schema
-from party.submission.body import PatientData
+from party.submission.body import PatientData, SubmissionBody
 from party.submission.keyring import MAX_TOKEN_LENGTH, Keyring
 from party.submission.opening import Fault, OpeningError, open_batch, open_submission
+from party.submission.posted import posted_records
 from party.training.features import read_batch
 from party.training.records import Record
+from secagg.crypto.secret import Secret
 from tests.party.ehr import entry
 
 SCHEMA = schema()
@@ -46,6 +49,24 @@ def test_the_hash_may_be_in_capitals_and_an_id_a_number(fernet: Fernet, keyring:
     given = entry(fernet, {"id": 17, "diagnosis": "x"})
     given["data_hash"] = given["data_hash"].upper()
     assert len(open_submission(patients(given), keyring, SCHEMA).batch) == 1
+
+
+def test_a_hash_that_passes_can_be_kept(fernet: Fernet, keyring: Keyring) -> None:
+    for space in string.whitespace:
+        given = entry(fernet, FIRST)
+        given["data_hash"] = space + given["data_hash"] + space
+        body = SubmissionBody(tuple(patients(given)), 1)
+        open_submission(body.patient_data_list, keyring, SCHEMA)
+        posted_records(body, Secret(b"k" * 32))
+    for space in ("\u00a0", "\u2003", "\x1c", "\x85"):  # white space to str.strip, not to fromhex
+        given = entry(fernet, FIRST)
+        given["data_hash"] = space + given["data_hash"]
+        assert refused(keyring, given).fault is Fault.DATA_HASH
+
+
+def test_a_missing_number_written_as_nan(fernet: Fernet, keyring: Keyring) -> None:
+    error = refused(keyring, entry(fernet, FIRST | {"age": float("nan")}))
+    assert "NaN is no JSON" in error.problem
 
 
 def refused(keyring: Keyring, *entries: dict[str, Any]) -> OpeningError:
