@@ -7,6 +7,7 @@ waiting begins, so that a hundred requests that wait cost next to nothing.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NoReturn, final
 
@@ -257,19 +258,14 @@ class Desk:
             raise
 
     async def _admitted(self, admission: Admission, data: bytes) -> Posted:
-        try:
-            posted = await self._services.in_thread(admission.admit, data)
-        except WrongSize as error:
-            await self.refuse(422, RefusalReason.TOO_MANY_PATIENTS, str(error))
-        except BodyError as error:
-            await self.refuse(422, RefusalReason.MALFORMED, str(error))
-        except OpeningError as error:
-            status, reason = _FAULTS[error.fault]
-            await self.refuse(status, reason, _named(error))
-        keys = " ".join(posted.keys)
-        used = KeyUsed(KeyPurpose.VALIDATE_SUBMISSION, keys, posted.number)
+        judged = await self._services.in_thread(_judged, admission, data)
+        del data  # an exception that is raised from here on would keep it
+        if isinstance(judged, _Refused):
+            await self.refuse(judged.status, judged.reason, judged.detail)
+        keys = " ".join(judged.keys)
+        used = KeyUsed(KeyPurpose.VALIDATE_SUBMISSION, keys, judged.number)
         await self._services.audit.record(used)
-        return posted
+        return judged
 
     async def _check_budget(self, posted: Posted) -> None:
         """Refuse what could never be charged, unless its charge is made already."""
@@ -298,6 +294,27 @@ class Desk:
         _log.warning("submission refused", reason=reason.value, round=number)
         headers = {"Retry-After": str(RETRY_SECONDS)} if status == 429 else None
         raise HTTPException(status, detail, headers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """That a submission is refused, and why."""
+
+    status: int
+    reason: RefusalReason
+    detail: str
+
+
+def _judged(admission: Admission, data: bytes) -> Posted | _Refused:
+    """What becomes of a body. Exceptions end here: their tracebacks hold what was decrypted."""
+    try:
+        return admission.admit(data)
+    except WrongSize as error:
+        return _Refused(422, RefusalReason.TOO_MANY_PATIENTS, str(error))
+    except BodyError as error:
+        return _Refused(422, RefusalReason.MALFORMED, str(error))
+    except OpeningError as error:
+        return _Refused(*_FAULTS[error.fault], _named(error))
 
 
 def _check_headers(request: Request) -> None:

@@ -178,6 +178,22 @@ def test_too_large(node: LoneNode) -> None:
         assert reasons(node.audited())[-1] == "too large"
 
 
+def test_a_hundred_large_bodies_take_turns(node: LoneNode) -> None:
+    before = most_memory(node.process.pid)
+    data = b'{"unread": "' + bytes(b"x" * 3_900_000) + b'"}'
+    with ThreadPoolExecutor(100) as pool:
+        posts = [pool.submit(node.post, data=data, json=None) for _ in range(100)]
+        assert {each.result().status_code for each in posts} == {422}
+    assert most_memory(node.process.pid) < before + 120  # and not + 390
+
+
+def most_memory(pid: int) -> int:
+    """The most that a process has had in memory so far, in MB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) // 1000
+
+
 def test_compressed(node: LoneNode) -> None:
     packed = gzip.compress(json.dumps(node.body(patient(1))).encode())
     for encoding in ("gzip", "deflate", "br"):
