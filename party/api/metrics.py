@@ -29,6 +29,7 @@ from party.queue import Queue, State
 from secagg.privacy.accounting import RHO_UNIT
 from secagg.wire.messages import PROTOCOL
 
+_FORMS: Final = ("text/plain", "application/openmetrics-text")
 _OUTCOMES: Final = (RoundStatus.CERTIFIED, RoundStatus.MISSED, RoundStatus.ABANDONED)
 
 
@@ -42,7 +43,7 @@ def router(services: Services) -> APIRouter:
     @routes.get(
         "/metrics",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        responses={200: {"content": {form: {"schema": {"type": "string"}} for form in _FORMS}}},
     )
     async def metrics(request: Request) -> Response:
         """The node's metrics, in the text format of Prometheus or OpenMetrics."""
