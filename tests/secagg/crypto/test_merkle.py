@@ -68,6 +68,15 @@ def test_every_leaf_has_a_path_to_the_root(leaves: list[bytes]) -> None:
         assert merkle.verify(tree.root, leaf, index, len(leaves), path)
 
 
+@pytest.mark.parametrize("size", [257, 300, 513, 1000])
+def test_every_leaf_of_a_large_tree_has_a_path(size: int) -> None:
+    leaves = [index.to_bytes(2, "big") for index in range(size)]
+    tree = merkle.Tree(leaves)
+    assert tree.root == documented_root(leaves)
+    for index, leaf in enumerate(leaves):
+        assert merkle.verify(tree.root, leaf, index, size, tree.path(index))
+
+
 @given(leaf_lists, st.data())
 def test_a_path_proves_one_leaf_at_one_index_of_one_size(
     leaves: list[bytes], data: st.DataObject
