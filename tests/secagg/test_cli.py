@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 
 import pytest
@@ -212,6 +212,13 @@ def test_a_command_error_keeps_what_it_was_told() -> None:
 def test_the_project_registers_its_commands() -> None:
     names = {found.name for found in entry_points(group=GROUP)}
     assert {"demo", "init", "party", "server"} <= names
+
+
+def test_the_version_is_the_installed_one(
+    installed: list[EntryPoint], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(["--version"], installed) == ExitCode.OK
+    assert capsys.readouterr().out == f"secagg {version('secagg')}\n"
 
 
 def test_the_installed_program_runs() -> None:

@@ -8,12 +8,14 @@ import pytest
 from secagg import context
 from secagg.checks import Check
 from secagg.crypto.hashing import Label
+from secagg.transcript.evidence import Evidence, EvidenceIntake
 from secagg.transcript.recomputation import Recomputation
 from secagg.transcript.record import Transcript
 from secagg.transcript.verification import verify_transcript
 from secagg.vector.aggregate import vector_digest
 from secagg.vector.packing import pack
-from tests.cohorts import changed, flipped, refused
+from secagg.vector.stream import CHUNK
+from tests.cohorts import assembled, changed, flipped, refused, template, vectors
 from tests.secagg.transcript.attempts import Attempt, certified_attempt, published_attempt
 
 
@@ -58,6 +60,24 @@ def test_another_masked_input_is_laid_to_who_brings_it() -> None:
     ((start, data),) = attempt.masked_input(1)
     with refused(Check.MASKED_INPUT_SIGNED, "hospital-1"):
         found.receive(1, start, bytes([data[0] ^ 1]) + data[1:])
+
+
+def test_masked_inputs_of_several_chunks_are_recomputed() -> None:
+    """Piece by piece through what a hospital receives, transcript included."""
+    policy = template(3, dimension=CHUNK + 5, max_value=100 * CHUNK)
+    cohort = assembled(policy)
+    cohort.open(vectors(cohort.policy))
+    cohort.run(dict.fromkeys(cohort.policy.members, "unmasking"))
+    assert cohort.total is not None
+    assert cohort.transcript is not None
+    attempt = Attempt(cohort, cohort.transcript)
+    assert len(list(attempt.masked_input(1))) == 2
+    assert recomputation(attempt).total().tolist() == cohort.total.tolist()
+    assert attempt.transcript.published is not None
+    intake = EvidenceIntake(cohort.policy, attempt.transcript.published)
+    for message in Evidence(attempt.transcript, attempt.masked_input):
+        intake.receive(message)
+    assert intake.recomputed().tolist() == cohort.total.tolist()
 
 
 def test_order_and_completeness() -> None:

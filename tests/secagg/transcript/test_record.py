@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secagg.errors import DecodeError
+from secagg.transcript import record
 from secagg.transcript.record import Transcript, decode, encode
 from tests.secagg.transcript.attempts import certified_attempt
 
@@ -37,6 +38,14 @@ def test_other_bytes_for_the_same_are_refused() -> None:
 def test_part_of_it_is_refused(length: int) -> None:
     with pytest.raises(DecodeError):
         decode(BYTES[:length])
+
+
+def test_more_than_a_transcript_can_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "MAX_TRANSCRIPT_BYTES", len(BYTES))
+    assert decode(BYTES) == TRANSCRIPT
+    monkeypatch.setattr(record, "MAX_TRANSCRIPT_BYTES", len(BYTES) - 1)
+    with pytest.raises(DecodeError, match=f"{len(BYTES)} bytes; at most {len(BYTES) - 1}"):
+        decode(BYTES)
 
 
 @given(st.binary(max_size=200))
