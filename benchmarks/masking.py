@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from enum import StrEnum
 from functools import partial
 from typing import Annotated, Final
 
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 from rich.console import Console
 from rich.table import Table
 
+from secagg.cli import Format
 from secagg.crypto.randomness import SystemRandomness
 from secagg.crypto.secret import Secret
 from secagg.vector.masking import Mask, apply_masks
@@ -38,13 +38,6 @@ _RANDOMNESS: Final = SystemRandomness()
 _RINGS: Final = (Ring(16), Ring(20), Ring(32), Ring(48))
 _MASKS: Final = (1, 3, 10, 100)
 _BUFFERS: Final = (64 * 1024, 256 * 1024, 1024 * 1024)
-
-
-class Format(StrEnum):
-    """How results are written on standard output."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class Rates(msgspec.Struct, frozen=True):

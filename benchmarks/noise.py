@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from enum import StrEnum
 from fractions import Fraction
 from functools import partial
 from typing import Annotated, Any, Final
@@ -24,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
+from secagg.cli import Format
 from secagg.crypto.randomness import Randomness, SystemRandomness
 from secagg.errors import SessionAborted
 from secagg.policy import Member, NoiseSpec, Policy, VectorSpec
@@ -38,13 +38,6 @@ SIGNIFICANCE: Final = 1e-4
 _DEVIATIONS: Final = (1, 10, 100, 1000, 10_000, 100_000, 2**20)
 _OPENDP_SAMPLES: Final = 20_000
 _COORDINATES: Final = 64
-
-
-class Format(StrEnum):
-    """How results are written on standard output."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class Speed(msgspec.Struct, frozen=True):

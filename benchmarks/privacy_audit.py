@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from enum import StrEnum
 from fractions import Fraction
 from math import isqrt, log
 from typing import Annotated, Final
@@ -24,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
+from secagg.cli import Format
 from secagg.crypto.randomness import Randomness, SystemRandomness
 from secagg.privacy.accounting import epsilon_to_zcdp, zcdp_to_epsilon
 from secagg.privacy.mechanism import Mechanism, Mode
@@ -37,13 +37,6 @@ _SENSITIVITY: Final = 1000
 _DIMENSION: Final = 8
 _TRIALS_AT_ONCE: Final = 2**17
 _THRESHOLDS: Final = 200
-
-
-class Format(StrEnum):
-    """How results are written on standard output."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class Audit(msgspec.Struct, frozen=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -21,7 +20,7 @@ from party.ledger import Cost, Ledger
 from party.models import ModelStore
 from party.opening import check_budget, read_policy
 from party.preflight.storage import existing_database
-from secagg.cli import CommandError, ExitCode
+from secagg.cli import CommandError, ExitCode, Format
 from secagg.errors import LocalMisuse
 
 SCHEMA: Final = "secagg-budget/1"
@@ -30,13 +29,6 @@ _SHOWN: Final = 16
 """Hex digits of a model hash in the table; the JSON has them all."""
 
 app = typer.Typer(no_args_is_help=True, help="A hospital's privacy budget.")
-
-
-class Format(StrEnum):
-    """How the account is printed."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 @app.callback()

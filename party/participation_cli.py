@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,15 +19,7 @@ from party import config, logs, own_api, process, state_dir
 from party.api.participation import report
 from party.config import PartyConfig
 from party.node import Node
-from secagg.cli import CommandError, ExitCode
-
-
-class Format(StrEnum):
-    """How the result is printed."""
-
-    TEXT = "text"
-    JSON = "json"
-
+from secagg.cli import CommandError, ExitCode, Format
 
 Configuration = Annotated[
     Path, typer.Option("--config", help="This hospital's party.toml.", show_default=True)

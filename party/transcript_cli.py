@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,7 +11,7 @@ import msgspec
 import typer
 
 from secagg import policy as policies
-from secagg.cli import CommandError, ExitCode
+from secagg.cli import CommandError, ExitCode, Format
 from secagg.errors import DecodeError, LocalMisuse, PeerViolation
 from secagg.policy import Policy
 from secagg.transcript.chain import ModelChain
@@ -25,13 +24,6 @@ from secagg.vector.stream import slices
 SCHEMA: Final = "secagg-transcript-report/1"
 
 app = typer.Typer(no_args_is_help=True, help="The records of past attempts.")
-
-
-class Format(StrEnum):
-    """How the result is written on standard output."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

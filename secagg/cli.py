@@ -12,7 +12,7 @@ This is the one module of `secagg` that touches the process it runs in.
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from importlib.metadata import EntryPoint, entry_points, version
 from types import TracebackType
 from typing import Annotated, Any, NoReturn
@@ -37,6 +37,13 @@ class ExitCode(IntEnum):
     """A deadline passed, or too few parties came."""
     BUG = 5
     BUDGET_REFUSED = 6
+
+
+class Format(StrEnum):
+    """How a command prints its result; the same choice for every subcommand."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 class CommandError(Exception):

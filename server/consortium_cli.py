@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
 import typer
 
-from secagg.cli import CommandError, ExitCode
+from secagg.cli import CommandError, ExitCode, Format
 from secagg.enrollment.fingerprint import fingerprint
 from secagg.policy import Policy
 from server.consortium import Created, create
@@ -21,13 +20,6 @@ _EHR: Final = (
     "Each hospital's EHR encrypts records with fernet.key and posts them to the hospital's node. "
     "api.token is for callers, if party.toml demands a token."
 )
-
-
-class Format(StrEnum):
-    """How the result is printed."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 def init(

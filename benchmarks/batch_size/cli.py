@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Annotated, Final
 
 import msgspec
@@ -23,18 +22,12 @@ from benchmarks.batch_size.accuracy import (
     utility,
 )
 from benchmarks.batch_size.timing import Time, times
+from secagg.cli import Format
 
 SCHEMA: Final = "secagg-bench-batch-size/1"
 SIZES: Final = (10, 100, 500, 1000, 2000)
 _SEED: Final = 1000
 _WIDTH: Final = 118
-
-
-class Format(StrEnum):
-    """How results are written on standard output."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 def batch_size(

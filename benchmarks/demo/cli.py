@@ -26,16 +26,9 @@ from benchmarks.demo.serving import Served, serve_forever
 from benchmarks.demo.setting import set_up
 from benchmarks.heart_disease.policy import CHOSEN, DELTA
 from party.status import StatusReport
-from secagg.cli import CommandError, ExitCode
+from secagg.cli import CommandError, ExitCode, Format
 
 DEFAULT_DROP = "switzerland@share_keys"
-
-
-class Format(StrEnum):
-    """How the result is written on standard output."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class Noise(StrEnum):

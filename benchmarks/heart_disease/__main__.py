@@ -1,7 +1,6 @@
 """``python -m benchmarks.heart_disease``: the utility study, or the selection of its constants."""
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,16 +11,10 @@ from rich.table import Table
 
 from benchmarks.heart_disease import selection, study
 from benchmarks.heart_disease.plot import draw
+from secagg.cli import Format
 
 SCHEMA = "secagg-heart-disease/1"
 _WIDTH = 100
-
-
-class Format(StrEnum):
-    """How results are written on standard output."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 def main(

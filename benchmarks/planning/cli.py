@@ -15,18 +15,11 @@ from rich.table import Table
 
 from benchmarks.planning import chart
 from benchmarks.planning.plan import Error, Plan, parse_wish, planned
-from secagg.cli import CommandError, ExitCode
+from secagg.cli import CommandError, ExitCode, Format
 from server.policy_template import Template, find_template
 
 _WIDTH: Final = 100
 _BAR: Final = 40
-
-
-class Format(StrEnum):
-    """How the plan is written on standard output."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class Mode(StrEnum):

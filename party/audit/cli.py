@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -16,20 +15,13 @@ from party.audit.line import MAX_LINE_BYTES, Head, decode, decode_head, is_key
 from party.audit.mirror import HEAD_FILE, LOG_FILE
 from party.audit.verification import LogRefused, Verified, verify
 from secagg import policy as policies
-from secagg.cli import CommandError, ExitCode
+from secagg.cli import CommandError, ExitCode, Format
 from secagg.errors import DecodeError, LocalMisuse
 from secagg.policy import Policy
 
 SCHEMA: Final = "secagg-audit/1"
 
 app = typer.Typer(no_args_is_help=True, help="A hospital's audit log.")
-
-
-class Format(StrEnum):
-    """How the verdict is printed."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True)

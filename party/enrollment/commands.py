@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,17 +11,9 @@ import typer
 
 from party.enrollment.installing import install as install_answer
 from party.enrollment.keys import make
-from secagg.cli import CommandError, ExitCode
+from secagg.cli import CommandError, ExitCode, Format
 from secagg.crypto.randomness import SystemRandomness
 from secagg.enrollment.fingerprint import fingerprint
-
-
-class Format(StrEnum):
-    """How the result is printed."""
-
-    TEXT = "text"
-    JSON = "json"
-
 
 Directory = Annotated[
     Path, typer.Option(help="Where this hospital's keys and configuration are.", show_default=True)

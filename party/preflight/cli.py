@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +11,7 @@ from party import config
 from party.preflight.plan import carry_out
 from party.preflight.report import Finding, Outcome, Report
 from party.preflight.site import Site
-from secagg.cli import CommandError
-
-
-class Format(StrEnum):
-    """How the report is printed."""
-
-    TEXT = "text"
-    JSON = "json"
+from secagg.cli import CommandError, Format
 
 
 def preflight(

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from benchmarks.batch_size.cli import Format, batch_size
+from benchmarks.batch_size.cli import batch_size
+from secagg.cli import Format
 
 
 def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.planning.cli import Format, Mode, plan
-from secagg.cli import CommandError, ExitCode, main
+from benchmarks.planning.cli import Mode, plan
+from secagg.cli import CommandError, ExitCode, Format, main
 from secagg.policy import load
 from server.consortium import create
 from server.policy_template import read_template
