@@ -18,7 +18,7 @@ from secagg.enrollment import settings
 from secagg.enrollment.key_files import HospitalSecrets
 from secagg.enrollment.settings import Settings, StandingBatch
 from secagg.policy import Policy
-from server.founding import SERVER, Address, check_names, found
+from server.founding import LOOPBACK, SERVER, Address, check_names, found
 from server.new_files import make_directory, write_new
 from server.policy_template import Template, read_template
 
@@ -57,8 +57,10 @@ def create(
     unused without noise): what each party.toml starts with. ``ehr``: whether hospitals' batches are
     posted; otherwise each brings its records in a train.jsonl, which is used in each of ``rounds``
     rounds, and with ``test_records`` in a test.jsonl. Keys for an EHR, and a token for the HTTP
-    interface, are made in any case. ``randomness`` makes all keys but those for TLS, which come
-    from the operating system in any case.
+    interface, are made in any case. ``api_port``: of the first hospital's HTTP interface; if the
+    server is on this machine, so are all of them, and the others have the ports after it.
+    ``randomness`` makes all keys but those for TLS, which come from the operating system in any
+    case.
 
     Raises CommandError, before anything is written, for what does not fit together.
     """
@@ -76,9 +78,11 @@ def create(
     noise = founded.policy.noise
     budget = None if noise.mode == "none" else (f"{Decimal(epsilon)}", noise.delta)
     batch = None if ehr else StandingBatch(rounds, test_records)
-    for name in hospitals:
+    # All on one machine cannot listen on one port.
+    step = 1 if api_port and server_host in LOOPBACK else 0
+    for position, name in enumerate(hospitals):
         tls = founded.authority.client(name)
-        first = Settings(name, server_host, server_port, budget, batch, api_port)
+        first = Settings(name, server_host, server_port, budget, batch, api_port + position * step)
         make_directory(directory / name)
         write_new(
             directory / name,

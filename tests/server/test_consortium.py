@@ -152,6 +152,15 @@ def test_settings_reach_every_file(tmp_path: Path) -> None:
     assert (str(config.budget.epsilon), str(config.budget.delta)) == ("0.50", TEMPLATE.noise.delta)
 
 
+def test_on_one_machine_each_node_has_a_port_of_its_own(created: Created, tmp_path: Path) -> None:
+    def ports(made: Created) -> list[int]:
+        return [party_config.load(made.hospitals[name]).api.port for name in NAMES]
+
+    assert ports(created) == [8000 + position for position in range(len(NAMES))]
+    apart = create(tmp_path / "apart", NAMES, TEMPLATE, server_host="secagg.example.org")
+    assert ports(apart) == [8000] * len(NAMES)
+
+
 def test_what_an_ehr_needs_is_there(tmp_path: Path) -> None:
     made = create(tmp_path / "new", NAMES, TEMPLATE, ehr=True)
     for path in made.hospitals.values():
