@@ -14,7 +14,7 @@ import trio
 from trio.abc import Stream
 
 from party.config import ServerAddress, Tls
-from party.identity import check_private
+from party.private_files import check_private
 from party.proxy import open_tunnel
 from secagg.cli import CommandError, ExitCode
 from secagg.wire.codec import decode_from_server, encode

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from party.config import Api
-from party.identity import check_private
+from party.private_files import check_private
 from secagg.cli import CommandError, ExitCode
 from secagg.enrollment.key_files import API_TOKEN
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from pathlib import Path
 from typing import Final
 
 from secagg.cli import CommandError, ExitCode
 from secagg.crypto.secret import Secret
 from secagg.crypto.signatures import IdentityKey
+from server.private_files import check_private
 
 _KEY: Final = re.compile(rb"([0-9a-fA-F]{64})\s*")
 _LONGEST_FILE: Final = 256
@@ -25,7 +25,7 @@ def identity(path: Path) -> IdentityKey:
     try:
         # Not blocking, so that a named pipe in the file's place is refused and not waited for.
         with open(path, "rb", opener=_open_at_once) as file:
-            _check_private(path, file.fileno())
+            check_private(path, file.fileno())
             match = _KEY.fullmatch(file.read(_LONGEST_FILE))
     except OSError as error:
         raise CommandError(
@@ -44,18 +44,3 @@ def identity(path: Path) -> IdentityKey:
 
 def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _check_private(path: Path, descriptor: int) -> None:
-    """Raise CommandError unless the open file is one to which only its owner has access."""
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        raise CommandError(
-            f"{path} is not a file.", "Correct its path in server.toml.", ExitCode.USAGE
-        )
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise CommandError(
-            f"{path} is open to other users of this machine (mode {stat.S_IMODE(mode):04o}).",
-            f"Run: chmod 600 {path}",
-            ExitCode.USAGE,
-        )

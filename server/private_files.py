@@ -1,17 +1,21 @@
-"""Files that others must not read, such as the private key for TLS."""
+"""Files that others must not read: the server's private keys."""
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
 from secagg.cli import CommandError, ExitCode
 
 
-def check_private(path: Path) -> None:
-    """Raise CommandError unless ``path`` is a file to which only its owner has access."""
+def check_private(path: Path, descriptor: int | None = None) -> None:
+    """Raise CommandError unless ``path`` is a file to which only its owner has access.
+
+    ``descriptor``: of the file, if it is open; then that very file is looked at.
+    """
     try:
-        mode = path.stat().st_mode
+        mode = (path.stat() if descriptor is None else os.fstat(descriptor)).st_mode
     except OSError as error:
         raise CommandError(
             f"{path} cannot be read: {error.strerror}.",

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from party.api import page
 from party.api.errors import problem
 from party.config import Api
-from party.identity import check_private
+from party.private_files import check_private
 from secagg.cli import CommandError, ExitCode
 
 LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})

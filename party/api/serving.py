@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from hypercorn.config import Config
 
 from party.config import Api
-from party.identity import check_private
+from party.private_files import check_private
 from secagg.cli import CommandError, ExitCode
 
 HANDSHAKE_SECONDS: Final = 10

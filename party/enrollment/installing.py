@@ -15,9 +15,10 @@ from party.certificates import (
     check_name,
     check_time,
 )
-from party.identity import check_private, read_key
+from party.identity import read_key
 from party.new_files import refuse_existing, write_new
 from party.opening import what_is_trained
+from party.private_files import check_private
 from secagg.cli import CommandError, ExitCode
 from secagg.crypto.signatures import IdentityKey
 from secagg.enrollment import answer as answers

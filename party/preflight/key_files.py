@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from party.api.access import Rules
-from party.identity import check_private, read_key
+from party.identity import read_key
 from party.preflight.site import Site
+from party.private_files import check_private
 from party.submission.keyring import Keyring
 from secagg.cli import CommandError, ExitCode
 

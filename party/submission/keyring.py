@@ -15,7 +15,7 @@ from typing import Final, final
 
 from cryptography.fernet import Fernet, InvalidToken
 
-from party.identity import check_private
+from party.private_files import check_private
 from party.training.records import MAX_RECORD_BYTES
 from secagg.cli import CommandError, ExitCode
 from secagg.crypto.hashing import Label, digest

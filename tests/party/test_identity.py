@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from party.identity import check_private, read_key
+from party.identity import read_key
 from secagg.cli import CommandError, ExitCode
 
 KEY = bytes(range(32))
@@ -50,10 +50,3 @@ def test_a_key_that_others_may_open_is_refused(tmp_path: Path, mode: int) -> Non
     with pytest.raises(CommandError, match=f"mode {mode:04o}") as refused:
         read_key(path)
     assert f"chmod 600 {path}" in refused.value.remedy
-
-
-def test_a_missing_file_and_a_directory_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="cannot be read"):
-        check_private(tmp_path / "absent.key")
-    with pytest.raises(CommandError, match="is not a file"):
-        check_private(tmp_path)
