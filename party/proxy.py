@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, Self, final
@@ -110,11 +111,10 @@ async def open_tunnel(proxy: Proxy, host: str, port: int) -> trio.SocketStream:
             f"the proxy {proxy} cannot be reached ({error}): check [server] proxy in party.toml, "
             f"or HTTPS_PROXY"
         ) from None
-    try:
+    async with AsyncExitStack() as unless_done:
+        unless_done.push_async_callback(trio.aclose_forcefully, stream)
         await _connect(stream, proxy, authority(host, port))
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
+        unless_done.pop_all()
     return stream
 
 
