@@ -42,7 +42,7 @@ class _Section(BaseModel):
 
 
 class ServerAddress(_Section):
-    """Where the server listens; the node dials out and listens to nobody.
+    """Where the server listens; the node dials out, and accepts nothing from there.
 
     ``proxy``: the HTTP proxy on the way, ``http://[user:password@]host:port``, or ``direct``;
     without it the environment's HTTPS_PROXY and NO_PROXY hold.

@@ -93,7 +93,14 @@ def test_decisions_are_numbered_once_and_indexed_under_their_titles() -> None:
 def test_a_decision_has_its_parts(record: Path) -> None:
     text = record.read_text(encoding="utf-8")
     assert _title(record).startswith(f"{record.name[:4]} ")
-    assert re.search(r"^Status: (accepted|superseded by \d{4})$", text, re.MULTILINE)
+    status = re.search(
+        r"^Status: (?:accepted(?:; amended by (\d{4}(?: and \d{4})*))?|superseded by (\d{4}))$",
+        text,
+        re.MULTILINE,
+    )
+    assert status
+    later = re.findall(r"\d{4}", status[0])
+    assert set(later) <= {other.name[:4] for other in RECORDS if other.name > record.name}
     parts = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert [p for p in parts if p in ("Context", "Decision", "Consequences")] == [
         "Context",

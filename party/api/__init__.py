@@ -9,11 +9,13 @@ serving         the socket, in plain HTTP or TLS
 health          /healthz, /status
 reference       /docs
 submissions     POST /submit-federated-update: what an EHR posts, and what it is answered
+updates         POST /submit-update: what another framework has computed; /models/initial
 answers         the rule behind those answers
 waiting         many requests that wait for what becomes of their submissions
 participation   leaving the consortium's rounds, and coming back
 budget          /privacy-budget
 rounds          /rounds
+transcripts     /rounds/{number}/transcript
 models          /models
 audit           /audit/head
 metrics         /metrics, for Prometheus

@@ -70,7 +70,7 @@ def _now() -> datetime:
 
 @final
 class AuditLog:
-    """One hospital's audit log. From any thread; one process at a time (``party.state_dir``).
+    """One hospital's audit log. From any thread; one process at a time, as the journal.
 
     It follows the journal: every entry there is an event here, in the same transaction.
     ``record`` and ``write`` are for decisions outside the journal, ``append`` for transactions of
