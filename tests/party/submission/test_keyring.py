@@ -45,6 +45,7 @@ def test_the_first_key_encrypts(keyring: Keyring) -> None:
         Fernet(NEW).encrypt(b"record").decode()[:-4],
         "A" * (MAX_TOKEN_LENGTH + 4),
     ],
+    ids=["empty", "a word", "a letter", "no letter", "its beginning", "foreign", "cut", "too long"],
 )
 def test_nothing_else_opens(keyring: Keyring, token: str) -> None:
     with pytest.raises(DecryptionFailed) as failed:
