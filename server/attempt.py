@@ -115,8 +115,7 @@ def may_close(state: ServerState, present: Set[int], excused: Set[int], overdue:
         case Unmasked() | Concluded() | Aborted():
             return False
         case Unmasking():
-            enough = len(state.answers) >= state.policy.threshold
-            return enough and (overdue or not awaited)
+            return state.has_enough and (overdue or not awaited)
         case Certifying():
             return state.certificate() is not None and (overdue or not awaited & present)
         case _:

@@ -128,14 +128,6 @@ class Store:
                     f"attempt {attempt.attempt} of round {attempt.round} was opened already"
                 )
 
-    def highest_attempt(self, round_number: int) -> int:
-        """The highest number of an attempt at this round; 0 if there was none."""
-        with self._transaction() as connection:
-            highest: int | None = connection.execute(
-                select(func.max(ATTEMPTS.c.attempt)).where(ATTEMPTS.c.round == round_number)
-            ).scalar_one()
-        return highest or 0
-
     def open_attempts(self) -> dict[int, int]:
         """The highest number of an attempt at each round above the last closed one."""
         with self._transaction() as connection:

@@ -130,6 +130,11 @@ class Unmasking(ServerState):
         """U2 minus U3, ascending: whose mask keys are opened."""
         return tuple(v for v in self.dealt if v not in self.masked)
 
+    @property
+    def has_enough(self) -> bool:
+        """Whether t answers are here, which make the sum."""
+        return len(self.answers) >= self.policy.threshold
+
     def outbound(self, u: int) -> Iterable[Wire]:
         """The survivor signatures, for members of U4 that have not answered."""
         if u not in self.awaited():

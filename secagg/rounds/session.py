@@ -110,7 +110,7 @@ class ServerSession:
 
         Unmasking with too few answers and certification with too few signatures go on waiting.
         """
-        if isinstance(self._state, Unmasking) and not self._enough_answers(self._state):
+        if isinstance(self._state, Unmasking) and not self._state.has_enough:
             return frozenset()
         closing = CLOSE.get(type(self._state))
         return self._enter(closing(self._state)) if closing else frozenset()
@@ -133,9 +133,5 @@ class ServerSession:
     def _complete(self) -> bool:
         # t answers make the sum; where answers also remove surplus noise, it pays to wait for all.
         if isinstance(self._state, Unmasking) and self._state.policy.noise.mode != "exact":
-            return self._enough_answers(self._state)
+            return self._state.has_enough
         return not self._state.awaited()
-
-    @staticmethod
-    def _enough_answers(state: Unmasking) -> bool:
-        return len(state.answers) >= state.policy.threshold

@@ -77,7 +77,7 @@ def store(path: Path) -> Iterator[Store]:
 
 
 def test_an_empty_store_knows_nothing(store: Store) -> None:
-    assert store.highest_attempt(1) == 0
+    assert store.open_attempts() == {}
     assert store.pending_sum() is None
     assert store.newest_certificate() is None
     assert store.newest_abandonment() is None
@@ -88,7 +88,7 @@ def test_an_empty_store_knows_nothing(store: Store) -> None:
 def test_attempts_are_counted_by_round(store: Store) -> None:
     for number, attempt in ((1, 1), (1, 2), (2, 7), (3, 1)):
         store.record_attempt(attempt_at(number, attempt))
-    assert [store.highest_attempt(number) for number in (1, 2, 3, 4)] == [2, 7, 1, 0]
+    assert store.open_attempts() == {1: 2, 2: 7, 3: 1}
 
 
 def test_a_number_is_not_given_to_two_attempts(store: Store) -> None:
@@ -226,7 +226,7 @@ def test_everything_is_there_after_a_restart(store: Store, path: Path) -> None:
     store.record_abandonment(abandonment_of(2))
     add_sum(store, 3, 4)
     again = Store(path)  # the first one was never closed, as after SIGKILL
-    assert again.highest_attempt(3) == 4
+    assert again.open_attempts() == {3: 4}
     assert again.newest_certificate() == certificate_of(1)
     assert again.model(certificate_of(1).model_hash) == b"canonical"
     assert again.newest_abandonment() == abandonment_of(2)
@@ -239,8 +239,8 @@ def test_everything_is_there_after_a_restart(store: Store, path: Path) -> None:
 def test_threads_may_share_it(store: Store) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda k: store.record_attempt(attempt_at(1, k)), range(1, 41)))
-        highest = list(pool.map(lambda _: store.highest_attempt(1), range(8)))
-    assert highest == [40] * 8
+        opened = list(pool.map(lambda _: store.open_attempts(), range(8)))
+    assert opened == [{1: 40}] * 8
 
 
 def test_files_are_for_their_owner_alone(store: Store, path: Path) -> None:
