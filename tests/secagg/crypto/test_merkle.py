@@ -123,8 +123,8 @@ def test_a_path_as_deep_as_another_size_would_have_is_refused() -> None:
     assert not merkle.verify(hashes[0], LEAVES[0], 0, 2, [])
 
 
-@pytest.mark.parametrize(("size", "index"), [(0, 0), (3, 3), (3, -1)])
+@pytest.mark.parametrize(("size", "index"), [(0, 0), (1, -1), (1, 1), (3, 3), (3, -1)])
 def test_there_is_no_path_for_a_leaf_that_is_not_there(size: int, index: int) -> None:
     with pytest.raises(IndexError, match="none with index"):
         merkle.path(LEAVES[:size], index)
-    assert not merkle.verify(merkle.root(LEAVES[:size]), b"", index, size, [])
+    assert not merkle.verify(merkle.root(LEAVES[:size]), LEAVES[0], index, size, [])

@@ -23,7 +23,18 @@ from secagg.rounds.r1_share_keys import Sharing
 from secagg.rounds.session import ServerSession
 from secagg.simulate import Cohort
 from secagg.wire.messages import AdvertiseKeys, Announcement
-from tests.cohorts import delivered, message_for, opened, reach, refused, state_of, step, template
+from tests.cohorts import (
+    changed,
+    delivered,
+    message_for,
+    opened,
+    reach,
+    readvertised,
+    refused,
+    state_of,
+    step,
+    template,
+)
 
 
 def entered(
@@ -213,3 +224,18 @@ def test_too_few_end_the_attempt() -> None:
     assert cohort.server.close() == {1, 2}
     assert isinstance(cohort.server.state, Aborted)
     assert cohort.server.state.omit == frozenset()
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_hospital_that_advertises_one_key_twice_is_not_taken(place: int) -> None:
+    cohort = opened()
+    step(cohort, up=lambda u, message: None if u == 2 else message)
+    advertised = state_of(cohort, 2, Advertised)
+    (message,) = advertised.outbound
+    assert isinstance(message, AdvertiseKeys)
+    mask_key = message.advertisement.mask_key
+    keys = (*message.channel_keys[:place], mask_key, *message.channel_keys[place + 1 :])
+    twice = readvertised(cohort, 2, channel_keys=keys)
+    forged = changed(message, channel_keys=keys, advertisement=twice.advertisement)
+    with refused(Check.KEYS_DISTINCT, "hospital-2"):
+        cohort.collect(2, forged)

@@ -14,7 +14,17 @@ from secagg.rounds.r1_share_keys import HeldShares, Shared, Sharing, leaves
 from secagg.rounds.r2_masked_input import Masked, Masking, open_shares
 from secagg.simulate import Cohort
 from secagg.wire.messages import KeyRoster, ShareDelivery, ShareKeys
-from tests.cohorts import delivered, message_for, opened, reach, refused, state_of, step, template
+from tests.cohorts import (
+    changed,
+    delivered,
+    message_for,
+    opened,
+    reach,
+    refused,
+    state_of,
+    step,
+    template,
+)
 
 
 @pytest.fixture
@@ -162,3 +172,24 @@ def test_the_round_ends_when_everybody_has_dealt_or_its_time_is_over() -> None:
     step(cohort, [1, 3, 4])
     assert cohort.server.close() == {1, 3, 4}
     assert reach(cohort, Masking).u2 == (1, 3, 4)
+
+
+def test_a_u1_out_of_order_or_with_a_client_twice_is_refused() -> None:
+    cohort = opened()
+    reach(cohort, Sharing)
+    roster = message_for(cohort, 1)
+    assert isinstance(roster, KeyRoster)
+    one, two, *others = roster.advertised
+    for clients in ((two, one, *others), (one, one, two, *others)):
+        with refused(Check.U1_WELL_FORMED):
+            delivered(cohort, 1, changed(roster, advertised=clients))
+
+
+def test_a_u1_with_a_client_that_no_policy_lists_is_refused() -> None:
+    cohort = opened()
+    reach(cohort, Sharing)
+    roster = message_for(cohort, 1)
+    last = roster.advertised[-1]
+    fifth = changed(last, advertisement=changed(last.advertisement, u=5))
+    with refused(Check.U1_WELL_FORMED):
+        delivered(cohort, 1, changed(roster, advertised=(*roster.advertised, fifth)))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -145,3 +146,13 @@ def test_no_secret_of_a_state_is_in_its_repr() -> None:
         assert repr(seed.reveal())[2:-1] not in repr(result)
         assert seed.reveal().hex() not in repr(result)
     assert replace(result, masks=()) != result
+
+
+def test_an_answer_sent_again_changes_nothing() -> None:
+    cohort = opened(template(5))
+    state = reach(cohort, Unmasking)
+    (answer,) = answers_of(cohort, (1,)).values()
+    once = collect_answer(state, 1, answer)
+    again = msgspec.msgpack.decode(msgspec.msgpack.encode(answer), type=UnmaskingAnswer)
+    assert again is not answer
+    assert collect_answer(once, 1, again) is once

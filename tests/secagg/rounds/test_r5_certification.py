@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ from secagg.rounds.r5_certification import (
     Certifying,
     Concluded,
     RoundCertified,
+    SumReceived,
     SumSigned,
     abandonment,
     check_abandonment,
@@ -24,6 +27,8 @@ from secagg.rounds.r5_certification import (
     check_published,
     restore_signed,
     sign_abandonment,
+    sign_sum,
+    within_bound,
 )
 from secagg.rounds.session import ClientSession
 from secagg.simulate import Cohort
@@ -33,6 +38,7 @@ from secagg.wire.messages import (
     CertificateShare,
     SumAnnouncement,
     VectorChunk,
+    Wire,
 )
 from tests.cohorts import (
     delivered,
@@ -163,6 +169,69 @@ def test_a_certificate_of_another_round_is_not_the_expected_one() -> None:
         delivered(cohort, 1, first)
 
 
+@pytest.mark.parametrize(
+    ("total", "bounded"),
+    [
+        ([], True),
+        ([0, 30_000], True),
+        ([-30_000, 0], True),
+        ([-30_000, 30_000], True),
+        ([0, 30_001], False),
+        ([-30_001, 0], False),
+        ([-30_001, 30_001], False),
+    ],
+)
+def test_a_sum_is_bounded_by_what_its_survivors_can_add_up_to(
+    total: list[int], bounded: bool
+) -> None:
+    policy = template(max_value=10_000)
+    assert within_bound(policy, 3, np.array(total, np.int64)) is bounded
+
+
+@pytest.mark.parametrize(
+    ("standing", "base"),
+    [
+        (Standing(closed=1), None),
+        (Standing(closed=2), None),
+        (Standing(abandoning=1), None),
+        (Standing(abandoning=2), None),
+        (Standing(), bytes(32)),
+        (Standing(), b"\xff" * 32),
+    ],
+)
+def test_a_sum_of_a_closed_round_or_another_model_is_not_signed(
+    standing: Standing, base: bytes | None
+) -> None:
+    cohort = opened()
+    state = reach(cohort, Certifying)
+    announcement = message_of(state.outbound(1))
+
+    def signed(standing: Standing, base_model_hash: bytes) -> None:
+        sign_sum(
+            cohort.hospitals[1],
+            SumReceived(announcement, state.total),
+            standing=standing,
+            base_model_hash=base_model_hash,
+            next_model_hash=lambda _total: bytes(32),
+        )
+
+    signed(Standing(entered=(1, 1)), cohort.base_model_hash)
+    with refused(Check.SUM_CONTEXT):
+        signed(standing, cohort.base_model_hash if base is None else base)
+
+
+def message_of(messages: Iterable[Wire]) -> SumAnnouncement:
+    (found,) = (message for message in messages if isinstance(message, SumAnnouncement))
+    return found
+
+
+def test_a_published_sum_is_in_no_states_repr() -> None:
+    cohort = opened()
+    state = reach(cohort, Certifying)
+    assert repr(state.total) not in repr(state)
+    assert repr(state.total) not in repr(SumReceived(message_of(state.outbound(1)), state.total))
+
+
 # --- abandonment ---------------------------------------------------------------------------------
 
 NOISE = NoiseSpec(mode="at_least", sensitivity=100, rho_units=int(1 / RHO_UNIT))
@@ -204,6 +273,19 @@ def test_what_may_be_abandoned(
     else:
         with refused(Check.ABANDON_ALLOWED):
             abandon(cohort, 1, number, standing)
+
+
+@pytest.mark.parametrize("other", [bytes(32), b"\xff" * 32])
+def test_a_round_on_another_model_is_not_abandoned(other: bytes) -> None:
+    cohort = opened()
+    with refused(Check.ABANDON_ALLOWED):
+        sign_abandonment(
+            cohort.hospitals[1],
+            AbandonmentRequest(1, other, "too few answers"),
+            standing=Standing(entered=(1, 1)),
+            base_model_hash=cohort.base_model_hash,
+            newest_round=3,
+        )
 
 
 def test_t_abandonments_close_the_round_and_the_next_number_goes_on() -> None:
