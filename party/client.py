@@ -27,7 +27,7 @@ from party.ledger import Ledger
 from party.models import StoredModel
 from party.participation import Participation
 from party.queue import HasLeft, NoQueue, Queue, Submission
-from party.readiness import Readiness, readiness
+from party.readiness import Readiness, Word, readiness
 from party.session import engaged, restored, session_id, session_round, state_name
 from party.submission.posted import Posted
 from party.transcripts import Transcripts
@@ -229,7 +229,7 @@ class Client:
         """Where the client stands now."""
         ready, number = self._readiness(), session_round(self._session)
         return View(
-            state=state_name(self._session) if self._session and number else ready.state,
+            state=state_name(self._session) if self._session and number else ready.state.value,
             round=number or self._progress.closed,
             closed=self._progress.closed,
             model_hash=self._chain.held.model_hash,
@@ -627,7 +627,7 @@ class Client:
 
     def _readiness(self) -> Readiness:
         if self._unusable is not None:
-            return Readiness(None, "batch unusable", self._unusable)
+            return Readiness(None, Word.BATCH_UNUSABLE, self._unusable)
         return readiness(
             self._hospital.policy,
             self._standing,

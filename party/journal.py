@@ -172,7 +172,7 @@ class Journal:
     """One hospital's journal: what stands in it, and what that amounts to.
 
     ``standing``, ``resumable``, ``certificates`` (by round), ``abandonment`` (the newest) are kept
-    in memory beside the rows. One process at a time (``party.state_dir``, ``party.database.claimed``;
+    in memory beside the rows. One process at a time (``party.state_dir``, ``database.claimed``;
     ``Overtaken`` finds what those cannot), one thread at a time.
     ``ledger`` is None under a policy without noise, where there is nothing to charge.
     ``kept_models``: how many certified ones, the newest, stay in ``models``.

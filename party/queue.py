@@ -88,6 +88,9 @@ Index(
     postgresql_where=_WAITING,
 )
 
+#: A submission that is posted again is the same one, unless it was taken out of the queue unused.
+_THERE: Final = frozenset({State.QUEUED, State.USED})
+
 #: The ciphertext stands apart from its submission, since it alone is erased.
 PAYLOADS: Final = Table(
     "submission_payloads",
@@ -170,7 +173,7 @@ class Queue:
 
     ``u``: this hospital's number. ``limit``: how many batches may wait. Writing methods are called
     in the client's thread, between its other steps, so that nothing runs beside an attempt;
-    ``submission`` and ``submissions`` by anybody.
+    ``submission``, ``knows`` and ``submissions`` by anybody.
     """
 
     def __init__(
@@ -257,7 +260,7 @@ class Queue:
         """
         with self._engine.begin() as connection:
             known = _one(connection, SUBMISSIONS.c.digest == posted.digest)
-            if known is not None and known.state in {State.QUEUED, State.USED}:
+            if known is not None and known.state in _THERE:
                 self._renew(connection, known, posted)
                 return replace(known, repeated=True)
             if posted.number > closed + MAX_ROUND_GAP:
@@ -292,6 +295,12 @@ class Queue:
         """What has become of the one with this id; from any thread."""
         with reading(self._engine).connect() as connection:
             return _one(connection, SUBMISSIONS.c.id == submission)
+
+    def knows(self, digest: bytes) -> bool:
+        """Whether a submission with this digest waits, or was used; from any thread."""
+        with reading(self._engine).connect() as connection:
+            known = _one(connection, SUBMISSIONS.c.digest == digest)
+        return known is not None and known.state in _THERE
 
     def submissions(self) -> tuple[Submission, ...]:
         """All of them, as they were first posted; from any thread."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from party.batches import BatchSource, Progress
@@ -17,6 +18,19 @@ _DISPUTED: Final = (
 )
 
 
+class Word(StrEnum):
+    """Readiness in a word: ``state`` of GET /status while the node is in no session."""
+
+    READY = "ready"
+    HAS_LEFT = "has left"
+    DISPUTED = "disputed"
+    BATCH_UNUSABLE = "batch unusable"
+    NO_BATCH = "no batch waits"
+    ROUND_UNFINISHED = "awaiting the end of the round"
+    ATTEMPTS_EXHAUSTED = "attempts exhausted"
+    BUDGET_EXHAUSTED = "budget exhausted"
+
+
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """``number``: the lowest round that a waiting batch counts for; None if none may enter now.
@@ -25,7 +39,7 @@ class Readiness:
     """
 
     number: int | None
-    state: str
+    state: Word
     problem: str | None = None
 
 
@@ -40,18 +54,18 @@ def readiness(
 ) -> Readiness:
     """Judge by everything that would refuse an announced attempt, before anybody announces one."""
     if left:
-        return Readiness(None, "has left")
+        return Readiness(None, Word.HAS_LEFT)
     if disputed:
-        return Readiness(None, "disputed", _DISPUTED)
+        return Readiness(None, Word.DISPUTED, _DISPUTED)
     number = source.waiting(progress)
     if number is None:
-        return Readiness(None, "no batch waits")
+        return Readiness(None, Word.NO_BATCH)
     if standing.answered is not None or standing.signed is not None:
-        return Readiness(None, "awaiting the end of the round")
+        return Readiness(None, Word.ROUND_UNFINISHED)
     if standing.charged >= policy.max_charged_attempts:
         return Readiness(
             None,
-            "attempts exhausted",
+            Word.ATTEMPTS_EXHAUSTED,
             f"{standing.charged} attempts were charged since the last certificate, and "
             f"{policy.max_charged_attempts} are allowed: find out why they failed, then raise "
             f"extra_charged_attempts in [limits] of party.toml",
@@ -61,9 +75,9 @@ def readiness(
         if not budget.allows(ledger.cost.sum):
             return Readiness(
                 None,
-                "budget exhausted",
+                Word.BUDGET_EXHAUSTED,
                 f"epsilon {budget.epsilon_spent():.6g} of {float(budget.epsilon):g} is spent, and "
                 f"one more attempt does not fit: raise [budget] in party.toml, or stop",
             )
     ended = max(standing.closed, standing.abandoning or 0)
-    return Readiness(max(number, ended + 1), "ready")
+    return Readiness(max(number, ended + 1), Word.READY)

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from party.client import View
 from party.queue import State, Submission
+from party.readiness import Word
 from party.submission.waiting_update import StaleUpdate
 from secagg.wire.messages import Certificate
 
@@ -81,7 +82,7 @@ class Situation:
 
 
 _KEPT: Final = "The batch is kept, and enters a round without being posted again."
-_OPERATOR: Final = frozenset({"attempts exhausted", "batch unusable", "disputed"})
+_OPERATOR: Final = frozenset({Word.ATTEMPTS_EXHAUSTED, Word.BATCH_UNUSABLE, Word.DISPUTED})
 
 
 def answer(now: Situation) -> Answer | Refusal | None:
@@ -144,7 +145,7 @@ def _missed(now: Situation) -> Answer | None:
 
 
 def _not_taking_part(view: View) -> Refusal | None:
-    if view.state == "budget exhausted":
+    if view.state == Word.BUDGET_EXHAUSTED:
         return Refusal(403, f"privacy budget exhausted: {view.problem}. {_KEPT}")
     if view.state in _OPERATOR:
         return Refusal(503, f"the node takes part in no round now: {view.problem}. {_KEPT}")

@@ -27,9 +27,7 @@ from party.queue import (
     InFlight,
     NoQueue,
     NumberTooFar,
-    Queue,
     QueueFull,
-    State,
     Submission,
 )
 from party.queue import SubmissionRefused as NotQueued
@@ -50,7 +48,7 @@ MOST_WAITING: Final = 200
 and ask again.
 """
 
-FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
+_FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 """What a browser sends across sites without asking first."""
 
 _FAULTS: Final[Mapping[Fault, tuple[int, RefusalReason]]] = {
@@ -170,7 +168,7 @@ class Desk:
 
     async def submit(self, request: Request) -> Answer:
         """What the request's submission is answered. Raises HTTPException."""
-        _check_headers(request)
+        check_headers(request, "JSON", "application/json")
         admission = self._services.admission
         if self._services.updates is not None:
             await self.refuse(
@@ -216,7 +214,7 @@ class Desk:
     async def is_known(self, digest: bytes) -> bool:
         """Whether a submission with this digest waits, or was used."""
         queue = self._services.queue
-        return queue is not None and await self._services.in_thread(_is_known, queue, digest)
+        return queue is not None and await self._services.in_thread(queue.knows, digest)
 
     async def _taken(
         self, request: Request, admitted: Callable[[bytes], Awaitable[Posted]]
@@ -317,13 +315,16 @@ def _judged(admission: Admission, data: bytes) -> Posted | _Refused:
         return _Refused(*_FAULTS[error.fault], _named(error))
 
 
-def _check_headers(request: Request) -> None:
-    """Raise HTTPException for a body that is compressed, or comes from a form."""
+def check_headers(request: Request, form: str, media_type: str) -> None:
+    """Raise HTTPException for a body that is compressed, or comes from a page's form.
+
+    ``form``, ``media_type``: what is to be sent instead.
+    """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise HTTPException(415, "send the body as it is, without Content-Encoding")
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type in FORMS:
-        raise HTTPException(415, "send JSON, with the header 'Content-Type: application/json'")
+    sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if sent in _FORMS:
+        raise HTTPException(415, f"send {form}, with the header 'Content-Type: {media_type}'")
 
 
 def _named(error: OpeningError) -> str:
@@ -333,11 +334,4 @@ def _named(error: OpeningError) -> str:
         place += f" (patient_id {error.patient_id})"
     return (
         f"{place}, {error.field}: {error.problem}" if error.field else f"{place}: {error.problem}"
-    )
-
-
-def _is_known(queue: Queue, digest: bytes) -> bool:
-    return any(
-        each.digest == digest and each.state in {State.QUEUED, State.USED}
-        for each in queue.submissions()
     )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 
 import trio
-from fastapi import APIRouter, HTTPException, Path
+from fastapi import APIRouter
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from party.api.errors import documented
+from party.api.rounds import RoundNumber
 from party.api.services import Services
 from party.node import NotConnected
 from secagg.transcript.record import encode
-
-_MAX_ROUND: Final = 2**53
 
 _REFUSALS: Final = documented(
     {
@@ -32,7 +32,7 @@ def router(services: Services) -> APIRouter:
         response_class=Response,
         responses={200: {"content": {"application/octet-stream": {}}}, **_REFUSALS},
     )
-    async def transcript(number: Annotated[int, Path(ge=1, le=_MAX_ROUND)]) -> Response:
+    async def transcript(number: RoundNumber) -> Response:
         """The transcript of a training round, verified here, for ``secagg transcript verify``.
 
         It is fetched from the server if this node does not hold it. It has no patient's data and

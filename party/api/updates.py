@@ -11,12 +11,11 @@ from typing import Annotated, Final, final
 
 import safetensors.numpy
 from fastapi import APIRouter, Query, Request, Response
-from starlette.exceptions import HTTPException
 
 from party.api.answers import Answer
 from party.api.errors import documented
 from party.api.services import Services
-from party.api.submissions import FORMS, REFUSALS, Desk
+from party.api.submissions import REFUSALS, Desk, check_headers
 from party.audit.events import RefusalReason
 from party.submission.body import MAX_ROUND
 from party.submission.posted import Posted
@@ -108,7 +107,7 @@ def router(services: Services) -> APIRouter:
         is one submission, however often it is posted. An answer with a `warning` is not final.
         """
         response.headers["Cache-Control"] = "no-store"
-        _check_headers(request)
+        check_headers(request, "safetensors", SAFETENSORS)
         return await counter.submit(request, round_number, bytes.fromhex(base_model_hash), kind)
 
     return routes
@@ -157,12 +156,3 @@ def _initial(policy: Policy) -> bytes:
     model = initial(policy.model)
     metadata = {"model_hash": model_hash(model).hex(), "round": "0"}
     return safetensors.numpy.save(dict(model.parameters()), metadata)
-
-
-def _check_headers(request: Request) -> None:
-    """Raise HTTPException for a body that is compressed, or comes from a form."""
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise HTTPException(415, "send the body as it is, without Content-Encoding")
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type in FORMS:
-        raise HTTPException(415, f"send safetensors, with the header 'Content-Type: {SAFETENSORS}'")

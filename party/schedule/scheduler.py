@@ -18,6 +18,7 @@ import trio
 from party.backoff import Backoff
 from party.client import View
 from party.queue import State, Submission, SubmissionRefused
+from party.readiness import Word
 from party.schedule.diary import Diary
 from party.schedule.source import NotYet, Refused, Source
 from party.schedule.timetable import Timetable
@@ -33,7 +34,7 @@ LONGEST_PAUSE: Final = 1800.0
 
 _LOOK: Final = 60.0
 _OUT_OF_ACTION: Final = frozenset(
-    {"has left", "disputed", "attempts exhausted", "budget exhausted"}
+    {Word.HAS_LEFT, Word.DISPUTED, Word.ATTEMPTS_EXHAUSTED, Word.BUDGET_EXHAUSTED}
 )
 
 _log = structlog.get_logger("secagg.party")

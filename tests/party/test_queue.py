@@ -225,6 +225,15 @@ def test_the_same_batch_again_is_the_same_submission(node: Node) -> None:
     )
 
 
+def test_what_was_taken_out_unused_is_not_known(node: Node) -> None:
+    batch = posted(1)
+    assert not node.queue.knows(batch.digest)
+    node.submit(batch)
+    assert node.queue.knows(batch.digest)
+    node.submit(posted(1, "b"))
+    assert not node.queue.knows(batch.digest)
+
+
 def test_the_same_patients_under_another_number_are_another_batch(node: Node) -> None:
     one, other = node.submit(posted(5)), node.submit(posted(6))
     assert one.id != other.id

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from party.batches import Progress
-from party.readiness import Readiness, readiness
+from party.readiness import Readiness, Word, readiness
 from secagg.rounds.journal import Standing
 from tests.party.consortium import Consortium
 
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 OPEN = Standing(entered=(3, 1), closed=2)
 
 
@@ -37,7 +39,7 @@ def judged(
 def test_a_batch_is_offered_for_the_lowest_round_that_may_be_entered(
     consortium: Consortium, standing: Standing, since: int, number: int
 ) -> None:
-    assert judged(consortium, standing, since) == Readiness(number, "ready")
+    assert judged(consortium, standing, since) == Readiness(number, Word.READY)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_a_hospital_that_may_enter_nothing_offers_nothing(
 
 
 def test_a_dispute_and_an_empty_source_offer_nothing(consortium: Consortium) -> None:
-    assert judged(consortium, OPEN, since=None) == Readiness(None, "no batch waits")
+    assert judged(consortium, OPEN, since=None) == Readiness(None, Word.NO_BATCH)
     disputed = judged(consortium, OPEN, disputed=True)
     assert (disputed.number, disputed.state) == (None, "disputed")
     assert "CHK-509" in (disputed.problem or "")
@@ -67,4 +69,9 @@ def test_a_hospital_that_has_left_offers_nothing(consortium: Consortium) -> None
     found = readiness(
         consortium.policy, OPEN, Progress(2, 2), party.source, party.ledger, False, left=True
     )
-    assert found == Readiness(None, "has left")
+    assert found == Readiness(None, Word.HAS_LEFT)
+
+
+@pytest.mark.parametrize("word", Word)
+def test_operators_are_told_what_each_word_means(word: Word) -> None:
+    assert f"| `{word}` | " in OPERATIONS.read_text(encoding="utf-8")
