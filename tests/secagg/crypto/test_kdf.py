@@ -45,6 +45,11 @@ def test_different_uses_have_different_keys(
     assert (derive(SECRET, label, *parts) == derive(SECRET, other_label, *other_parts)) == same
 
 
+@pytest.mark.parametrize("length", [1, MAX_BYTES])
+def test_the_least_and_the_most_that_there_is(length: int) -> None:
+    assert len(derive(SECRET, Label.CHANNEL, length=length)) == length
+
+
 @pytest.mark.parametrize("length", [-1, 0, MAX_BYTES + 1])
 def test_an_impossible_length_is_refused(length: int) -> None:
     with pytest.raises(ValueError, match="1 to 8160 bytes"):

@@ -77,6 +77,7 @@ def test_it_holds_one_channel_key_for_each_member_of_the_roster() -> None:
     state = state_of(cohort, 2, Advertised)
     (message,) = state.outbound
     assert isinstance(message, AdvertiseKeys)
+    assert len(state.channel_seed) == 32
     pairs = [channel_pair(state.channel_seed, v) for v in cohort.policy.members]
     assert message.channel_keys == tuple(pair.public for pair in pairs)
     assert len(set(message.channel_keys)) == cohort.policy.n

@@ -41,6 +41,7 @@ from secagg.wire.messages import (
     Wire,
 )
 from tests.cohorts import (
+    changed,
     delivered,
     message_for,
     opened,
@@ -303,6 +304,21 @@ def test_t_abandonments_close_the_round_and_the_next_number_goes_on() -> None:
     cohort.open(cohort.vectors, 2, 1)
     reach(cohort, Concluded)
     assert cohort.survivors == (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(("signers", "enough"), [(2, False), (3, True), (4, True)])
+def test_t_signatures_or_more_abandon_a_round(signers: int, enough: bool) -> None:
+    cohort = opened()
+    reach(cohort, Masking)
+    everybody = {u: abandon(cohort, u, 1, cohort.standings[u]).signature for u in (1, 2, 3, 4)}
+    document = abandonment(cohort.policy, 1, cohort.base_model_hash, everybody)
+    assert document is not None
+    some = changed(document, signatures=document.signatures[:signers])
+    if enough:
+        assert check_abandonment(cohort.policy, some).round == 1
+    else:
+        with refused(Check.ABANDONMENT_QUORUM):
+            check_abandonment(cohort.policy, some)
 
 
 def test_a_signed_abandonment_is_the_same_however_often_it_is_asked_for() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from secagg.rounds.machine import ServerState
+from secagg.rounds.machine import ServerState, abort
 from secagg.rounds.r0_advertise_keys import Advertising
 from secagg.rounds.r1_share_keys import Sharing
 from secagg.rounds.r2_masked_input import Masking
@@ -34,6 +34,13 @@ def test_an_aborted_attempt_leaves_what_there_was(state: Any) -> None:
     assert verified.outcome is Outcome.ABORTED
     assert verified.total is None
     assert transcript.ended == REASON
+
+
+def test_of_an_attempt_that_has_ended_the_announcement_is_left() -> None:
+    cohort = opened()
+    transcript = aborted(abort(reach(cohort, Masking), "somebody cheated"), REASON)
+    assert verify_transcript(transcript, cohort.policy).u1 == ()
+    assert transcript.announcement == aborted(reach(opened(), Advertising), REASON).announcement
 
 
 def test_a_long_reason_is_cut() -> None:

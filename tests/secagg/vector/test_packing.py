@@ -105,8 +105,9 @@ def test_a_word_with_more_bits_is_refused(bits: int) -> None:
 
 
 def test_words_of_another_dtype_or_shape_are_refused() -> None:
-    with pytest.raises(ValueError, match="uint32"):
-        pack(np.zeros(8, np.uint64), 20)
+    for other in (np.uint64, np.uint16, np.uint8, np.int32):
+        with pytest.raises(ValueError, match="uint32"):
+            pack(np.zeros(8, other), 20)
     with pytest.raises(ValueError, match="are a vector"):
         pack(np.zeros((2, 4), np.uint32), 20)
 
