@@ -12,7 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from cronsim import CronSim, CronSimError
 from pydantic import (
@@ -30,11 +30,11 @@ from sqlalchemy.exc import ArgumentError
 
 from party.proxy import DIRECT, Proxy, Route, route
 from secagg.cli import CommandError, ExitCode
+from secagg.privacy.mechanism import Mode
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 M = TypeVar("M", bound=BaseModel)
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
-NoiseMode = Literal["none", "exact", "at_least", "local"]
 
 
 class _Section(BaseModel):
@@ -186,7 +186,7 @@ class Limits(_Section):
 
     extra_charged_attempts: Annotated[int, Field(ge=0, le=1000)] = 0
     min_participants: Annotated[int, Field(ge=2, le=4096)] | None = None
-    noise: tuple[NoiseMode, ...] | None = None
+    noise: tuple[Mode, ...] | None = None
     max_epsilon_per_round: Annotated[Decimal, Field(gt=0, le=10**6)] | None = None
 
 

@@ -6,7 +6,8 @@ commands as entry points of the group `secagg.commands`: a `typer.Typer` becomes
 command to another package's group: `budget.plan` is `secagg budget plan`. Nothing is imported
 before it is asked for.
 
-This is the one module of `secagg` that touches the process it runs in.
+With `secagg.vectors.cli`, which reads and writes test vectors, this is all of `secagg` that touches
+anything outside.
 """
 
 import sys

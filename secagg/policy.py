@@ -16,7 +16,7 @@ from secagg.crypto.hashing import Label, digest
 from secagg.errors import DecodeError, LocalMisuse
 from secagg.model import ModelSpec
 from secagg.privacy.accounting import RHO_UNIT
-from secagg.privacy.mechanism import Mechanism
+from secagg.privacy.mechanism import Mechanism, Mode
 from secagg.schema import FeatureSchema
 from secagg.vector.ring import Ring
 
@@ -63,7 +63,7 @@ class NoiseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     decimal string.
     """
 
-    mode: Literal["none", "at_least", "exact", "local"] = "none"
+    mode: Mode = "none"
     unit: Literal["patient", "hospital"] = "patient"
     sensitivity: Positive = 1
     rho_units: NonNegative = 0

@@ -29,6 +29,7 @@ from secagg.transcript.evidence import Evidence
 from secagg.transcript.record import Transcript
 from secagg.transcript.recording import aborted, published
 from secagg.wire.messages import (
+    MAX_REASON,
     AttemptAborted,
     Certificate,
     CertificateNotice,
@@ -369,7 +370,7 @@ class RunningAttempt:
             self._audience.post(u, partial(state.outbound, u))
 
     def _dismiss(self, recipients: Iterable[int], reason: str) -> None:
-        notice = AttemptAborted(self.session, reason[:2000])
+        notice = AttemptAborted(self.session, reason[:MAX_REASON])
         for u in sorted(self._members().intersection(recipients)):
             self._audience.post(u, lambda: (notice,))
 

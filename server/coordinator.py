@@ -31,6 +31,7 @@ from secagg.rounds.r5_certification import Certifying
 from secagg.transcript.evidence import Evidence, in_pieces
 from secagg.transcript.record import Transcript
 from secagg.wire.messages import (
+    MAX_REASON,
     Abandonment,
     AbandonmentNotice,
     AbandonmentShare,
@@ -323,7 +324,7 @@ class Coordinator:
                     return checked_hello(self._policy, nonce, await connection.receive())
                 except (Unwelcome, DecodeError) as refused:
                     _log.warning("connection refused", origin=origin, reason=str(refused))
-                    await connection.send(Refusal(str(refused)[:2000]))
+                    await connection.send(Refusal(str(refused)[:MAX_REASON]))
         except trio.TooSlowError:
             _log.warning("connection refused", origin=origin, reason="no Hello in time")
         except (trio.BrokenResourceError, trio.ClosedResourceError) as broken:

@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from secagg.policy import Policy
-from secagg.wire.messages import GatheringNotice, Refusal, Wire
+from secagg.wire.messages import MAX_REASON, GatheringNotice, Refusal, Wire
 from server.connection import Connection, Outbox, Source
 from server.gathering import Standby
 from server.model_intake import ModelIntake
@@ -54,7 +54,7 @@ class Peer:
     def part(self, reason: str | None = None) -> None:
         """End the connection once what is posted has left, or soon."""
         if reason is not None:
-            self.tell(Refusal(reason[:2000]))
+            self.tell(Refusal(reason[:MAX_REASON]))
         self.outbox.finish()
         self.scope.deadline = min(self.scope.deadline, trio.current_time() + _FAREWELL_SECONDS)
 

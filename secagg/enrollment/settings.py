@@ -32,8 +32,9 @@ class StandingBatch:
 class Settings:
     """What differs from hospital to hospital.
 
-    ``host``, ``port``: where it reaches the server. ``epsilon``, ``delta``: its budget over all
-    rounds, decimals; None under a policy without noise. ``batch``: None if its EHR posts batches.
+    ``host``, ``port``: where it reaches the server. ``budget``: epsilon and delta over all rounds,
+    decimals; None under a policy without noise. ``batch``: None if its EHR posts batches.
+    ``api_port``: of its HTTP interface.
     """
 
     name: str

@@ -19,6 +19,7 @@ from secagg.rounds.r4_unmasking import Unmasked, Unmasking
 from secagg.transcript.record import AnswerRecord, MaskedInputRecord, OpenedSecret, Transcript
 from secagg.vector.packing import pack
 from secagg.wire.messages import (
+    MAX_REASON,
     Advertisement,
     Announcement,
     Certificate,
@@ -31,7 +32,7 @@ from secagg.wire.messages import (
 
 def aborted(last: ServerState, reason: str) -> Transcript:
     """Of an attempt without a sum; ``last``: the state that it was in when it ended."""
-    return msgspec.structs.replace(_until(last), ended=reason[:2000])
+    return msgspec.structs.replace(_until(last), ended=reason[:MAX_REASON])
 
 
 def published(last: Unmasked, facts: PublishedSum, total: NDArray[np.int64]) -> Transcript:

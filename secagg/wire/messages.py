@@ -19,6 +19,7 @@ ENCRYPTED_SHARES_BYTES = 2 * (SHARE_BYTES + 32) + 16
 MAX_CHUNK_BYTES = 2**20
 MAX_CLIENTS = 4096
 MAX_PATH = 13
+MAX_REASON = 2000
 
 Bytes32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
@@ -30,7 +31,7 @@ Ciphertext = Annotated[
 Chunk = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_CHUNK_BYTES)]
 Client = Annotated[int, msgspec.Meta(ge=1, le=MAX_CLIENTS)]
 Counter = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-Reason = Annotated[str, msgspec.Meta(max_length=2000)]
+Reason = Annotated[str, msgspec.Meta(max_length=MAX_REASON)]
 Clients = Annotated[tuple[Client, ...], msgspec.Meta(max_length=MAX_CLIENTS)]
 Path = Annotated[tuple[Bytes32, ...], msgspec.Meta(max_length=MAX_PATH)]
 
