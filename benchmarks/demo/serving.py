@@ -27,11 +27,11 @@ class Party(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """What runs. server: host:port, where the nodes connect. dashboard: its URL, or null."""
+    """What runs. server: host:port, where the nodes connect. dashboard: the first node's page."""
 
     parties: dict[str, Party]
     server: str
-    dashboard: str | None
+    dashboard: str
 
 
 async def serve_forever(
@@ -58,5 +58,6 @@ async def serve_forever(
             )
             for name, posting in postings.items()
         }
-        announce(Served(parties=parties, server=running.address, dashboard=None))
+        page = f"{running.url(next(iter(postings)))}/"
+        announce(Served(parties=parties, server=running.address, dashboard=page))
         await trio.sleep_forever()

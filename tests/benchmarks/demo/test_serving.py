@@ -54,6 +54,8 @@ def test_four_batches_posted_at_once_make_one_model(tmp_path: Path) -> None:
     with serving("--keep", str(tmp_path / "kept")) as (demo, line):
         assert set(line) == {"parties", "server", "dashboard"}
         assert tuple(line["parties"]) == dataset.HOSPITALS
+        page = requests.get(line["dashboard"], timeout=60)
+        assert page.headers["Content-Type"] == "text/html; charset=utf-8"
         for name, party in line["parties"].items():
             assert set(party) == {"url", "token", "fernet_key_file", "batch_file"}
             status = fetch(party["url"])
