@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from secagg import context
@@ -240,3 +242,26 @@ def test_a_hospital_that_advertises_one_key_twice_is_not_taken(place: int) -> No
     forged = changed(message, channel_keys=keys, advertisement=twice.advertisement)
     with refused(Check.KEYS_DISTINCT, "hospital-2"):
         cohort.collect(2, forged)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"policy_digest": bytes(32)},
+        {"policy_digest": b"\xff" * 32},
+        {"round": 1},
+        {"round": 3},
+        {"attempt": 1},
+        {"attempt": 3},
+        {"base_model_hash": bytes(32)},
+        {"base_model_hash": b"\xff" * 32},
+    ],
+)
+def test_an_advertisement_for_anything_else_than_the_open_attempt_is_refused(
+    other: dict[str, Any],
+) -> None:
+    cohort = opened()
+    cohort.open(cohort.vectors, 2, 2)
+    message = entered(cohort, 2)
+    with refused(Check.ADVERTISEMENT_CURRENT, "hospital-2"):
+        cohort.collect(2, changed(message, **other))
