@@ -241,13 +241,16 @@ class Client:
         )
 
     def submit(self, posted: Posted) -> Submission:
-        """Queue what the hospital's EHR has posted. Raises SubmissionRefused."""
+        """Queue what the hospital's EHR has posted. Raises SubmissionRefused.
+
+        Who has left still learns what became of a batch that a round has, or had, in hand.
+        """
         if not isinstance(self._source, Queue):
             raise NoQueue(
                 "this node trains on the file that [data] of party.toml names, in every round: "
                 "remove train and rounds there, and add [ehr], to post batches instead"
             )
-        if self._participation.left:
+        if self._participation.left and not self._source.knows(posted.digest):
             raise HasLeft(
                 "this hospital has left the consortium, and nothing more is queued: let its "
                 "operator take part again first"

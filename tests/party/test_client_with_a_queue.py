@@ -431,10 +431,16 @@ def test_who_leaves_in_a_round_finishes_it(posting: Consortium) -> None:
     leaver.client.leave()
     assert state(leaver, later) is State.WITHDRAWN
     assert leaver.client.view().in_flight_batch == batches[4].id
+    # The same again is told what becomes of it; anything else is refused.
+    again = post(posting, 1, 4)[4]
+    assert (again.id, again.state, again.repeated) == (batches[4].id, State.QUEUED, True)
+    with pytest.raises(HasLeft):
+        leaver.client.submit(posted(2))
     posting.run(posting.policy.members)
     assert isinstance(posting.server.state, Concluded)
     assert 4 in posting.server.state.certificate.u3
     assert state(leaver, batches[4]) is State.USED
+    assert post(posting, 1, 4)[4].state is State.USED
     left(leaver)
 
 
