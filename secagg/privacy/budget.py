@@ -1,13 +1,12 @@
 """The arithmetic of a privacy ledger: what was charged, and whether one more charge fits.
 
 Pure: the party stores the charges durably and asks here. A charge is made of integers, so order
-and grouping never matter. A hospital keeps one budget for each guarantee that it limits: the
-one for the sum, the one for its own vector.
+and grouping never matter. The budget limits the guarantee for the sum; what the one for a
+hospital's own vector costs is added up beside it, and reported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -62,18 +61,9 @@ class Budget:
                 f"required are epsilon > 0 and 0 < delta < 1, got {self.epsilon}, {self.delta}"
             )
 
-    @classmethod
-    def after(cls, epsilon: Fraction, delta: Fraction, charges: Iterable[Charge]) -> Budget:
-        """The budget of which ``charges`` are spent already."""
-        return cls(epsilon, delta, sum(charges, Charge()))
-
     def epsilon_spent(self) -> float:
         """The epsilon of everything spent so far, rounded up."""
         return self.spent.epsilon(self.delta)
-
-    def marginal_epsilon(self, charge: Charge) -> float:
-        """By how much ``charge`` would raise the spent epsilon."""
-        return (self.spent + charge).epsilon(self.delta) - self.epsilon_spent()
 
     def allows(self, charge: Charge) -> bool:
         """Whether the spent epsilon, with ``charge``, stays within the budget."""
