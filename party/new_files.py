@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from party.durable import flush_directory
 from secagg.cli import CommandError, ExitCode
 
 
@@ -32,7 +33,7 @@ def write_new(
         for contents, mode in ((private or {}, 0o600), (public, 0o644)):
             for name, content in contents.items():
                 _write(directory / name, content, mode)
-        _flush(directory)
+        flush_directory(directory)
     except OSError as error:
         raise CommandError(
             f"{error.filename or directory} cannot be written: {error.strerror}.",
@@ -47,12 +48,3 @@ def _write(path: Path, content: bytes, mode: int) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _flush(directory: Path) -> None:
-    """Have the names themselves on the disk."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

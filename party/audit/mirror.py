@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, final
 
 from party.audit.line import MAX_LINE_BYTES, Head, encode
+from party.durable import flush_directory
 from secagg.cli import CommandError, ExitCode
 
 LOG_FILE: Final = "audit.jsonl"
@@ -69,7 +70,7 @@ class Mirror:
                     seq += 1
             _flush(file)
         if self._length == 0:
-            _flush_directory(self.path.parent)
+            flush_directory(self.path.parent)
         self._seq, self._length = seq, length
 
     def _replace_head(self, head: Head) -> None:
@@ -121,11 +122,3 @@ class Mirror:
 def _flush(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _flush_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

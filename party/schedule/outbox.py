@@ -11,7 +11,6 @@ round number that stands in a file is not used: each batch gets the next one tha
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -22,6 +21,7 @@ import msgspec
 
 from party.audit.events import Event, KeyPurpose, KeyUsed, RefusalReason, SubmissionRefused
 from party.audit.log import AuditLog
+from party.durable import flush_directory
 from party.schedule.source import Claimed, NotYet, Refused, Stamp, read, stamp
 from party.submission.admission import Admission, WrongSize
 from party.submission.body import BodyError, decode_body
@@ -111,11 +111,7 @@ class Outbox:
         target = self._folder / directory / name
         place.rename(target)
         for each in (target.parent, place.parent):
-            descriptor = os.open(each, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            flush_directory(each)
         return target
 
     def _tell(self, event: Event) -> None:
