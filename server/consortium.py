@@ -18,11 +18,9 @@ from secagg.enrollment import settings
 from secagg.enrollment.key_files import HospitalSecrets
 from secagg.enrollment.settings import Settings, StandingBatch
 from secagg.policy import Policy
-from server.founding import LOOPBACK, SERVER, Address, check_names, found
+from server.founding import LOOPBACK, Address, check_names, found
 from server.new_files import make_directory, write_new
-from server.policy_template import Template, read_template
-
-__all__ = ["SERVER", "Created", "Template", "create", "read_template"]
+from server.policy_template import Template
 
 _SYSTEM: Final = SystemRandomness()
 

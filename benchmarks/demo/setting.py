@@ -24,7 +24,8 @@ from benchmarks.heart_disease.policy import (
 )
 from secagg.enrollment.key_files import FERNET_KEY
 from secagg.policy import NoiseSpec
-from server.consortium import Created, Template, create
+from server.consortium import Created, create
+from server.policy_template import Template
 
 TEST: Final = "test.jsonl"
 BATCH: Final = "batch.json"

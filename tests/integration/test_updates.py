@@ -23,8 +23,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from secagg.contribution import ContributionRule
 from secagg.model import ModelSpec, ParameterSpec, UpdateRule, initial, model_hash
 from secagg.policy import NoiseSpec
-from server.consortium import Template
-from server.policy_template import read_template
+from server.policy_template import Template, read_template
 from tests.integration.lone_node import LoneNode, lone_node, reasons
 from tests.integration.posting import Posting, patient, posting
 

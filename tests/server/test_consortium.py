@@ -25,8 +25,9 @@ from secagg.crypto.randomness import SeededRandomness
 from secagg.crypto.signatures import IdentityKey
 from secagg.policy import NoiseSpec, VectorSpec
 from server import config as server_config
-from server.consortium import Created, Template, create, read_template
+from server.consortium import Created, create
 from server.identity import identity
+from server.policy_template import Template, read_template
 from tests.party.files import write_records
 
 NAMES = list(HOSPITALS)

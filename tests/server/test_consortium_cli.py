@@ -12,7 +12,7 @@ import pytest
 from benchmarks.heart_disease.policy import CHOSEN, Target, model_spec, schema
 from secagg import policy as policies
 from secagg.cli import GROUP, ExitCode, main
-from server.consortium import Template
+from server.policy_template import Template
 
 INIT = EntryPoint("init", "server.consortium_cli:init", GROUP)
 NAMES = ("a", "b", "c", "d")

@@ -26,7 +26,8 @@ from secagg.policy import NoiseSpec
 from secagg.rounds.machine import Hospital
 from secagg.wire.messages import Challenge
 from server import config, process
-from server.consortium import Created, Template, create
+from server.consortium import Created, create
+from server.policy_template import Template
 from tests.server.scripted import SPEC, Line, Party, take_part
 
 NAMES = ("anna", "berta", "clara", "dora")
