@@ -15,6 +15,7 @@ from secagg.policy import NoiseSpec
 from secagg.privacy.accounting import RHO_UNIT
 from secagg.rounds.journal import AbandonmentSigned, CertificateSigned, Certified, Standing
 from secagg.rounds.r2_masked_input import Masking
+from secagg.rounds.r3_consistency_check import signed
 from secagg.rounds.r5_certification import (
     Certifying,
     Concluded,
@@ -207,7 +208,7 @@ def test_a_sum_of_a_closed_round_or_another_model_is_not_signed(
     state = reach(cohort, Certifying)
     announcement = message_of(state.outbound(1))
 
-    def signed(standing: Standing, base_model_hash: bytes) -> None:
+    def sign(standing: Standing, base_model_hash: bytes) -> None:
         sign_sum(
             cohort.hospitals[1],
             SumReceived(announcement, state.total),
@@ -216,9 +217,9 @@ def test_a_sum_of_a_closed_round_or_another_model_is_not_signed(
             next_model_hash=lambda _total: bytes(32),
         )
 
-    signed(Standing(entered=(1, 1)), cohort.base_model_hash)
+    sign(Standing(entered=(1, 1)), cohort.base_model_hash)
     with refused(Check.SUM_CONTEXT):
-        signed(standing, cohort.base_model_hash if base is None else base)
+        sign(standing, cohort.base_model_hash if base is None else base)
 
 
 def message_of(messages: Iterable[Wire]) -> SumAnnouncement:
@@ -231,6 +232,19 @@ def test_a_published_sum_is_in_no_states_repr() -> None:
     state = reach(cohort, Certifying)
     assert repr(state.total) not in repr(state)
     assert repr(state.total) not in repr(SumReceived(message_of(state.outbound(1)), state.total))
+
+
+@pytest.mark.parametrize("model_hash", [bytes(32), b"\xff" * 32])
+def test_a_certificate_of_another_model_is_not_the_expected_one(model_hash: bytes) -> None:
+    """Even if t hospitals signed it."""
+    cohort = opened()
+    concluded = reach(cohort, Concluded)
+    statement = context.certificate(concluded.certificate, model_hash)
+    signatures = {u: cohort.hospitals[u].identity.sign(*statement) for u in (2, 3, 4)}
+    other = changed(concluded.certificate, model_hash=model_hash, signatures=signed(signatures))
+    check_certificate(cohort.policy, other)
+    with refused(Check.CERTIFICATE_HASH):
+        delivered(cohort, 1, changed(message_for(cohort, 1), certificate=other))
 
 
 # --- abandonment ---------------------------------------------------------------------------------

@@ -108,8 +108,9 @@ def test_words_of_another_dtype_or_shape_are_refused() -> None:
     for other in (np.uint64, np.uint16, np.uint8, np.int32):
         with pytest.raises(ValueError, match="uint32"):
             pack(np.zeros(8, other), 20)
-    with pytest.raises(ValueError, match="are a vector"):
-        pack(np.zeros((2, 4), np.uint32), 20)
+    for shape in ((), (2, 4)):
+        with pytest.raises(ValueError, match="are a vector"):
+            pack(np.zeros(shape, np.uint32), 20)
 
 
 @pytest.mark.parametrize("bits", [-1, 0, 65])
