@@ -1,6 +1,6 @@
 """Real processes, several for each attack: minutes, so they run when they are asked for.
 
-    SECAGG_SIEGE=1 python3 run.py test tests/attacks/processes
+SECAGG_SIEGE=1 python3 run.py test tests/attacks/processes
 """
 
 from __future__ import annotations
