@@ -222,6 +222,22 @@ def test_a_sum_of_a_closed_round_or_another_model_is_not_signed(
         sign(standing, cohort.base_model_hash if base is None else base)
 
 
+def test_a_sum_under_another_policy_of_the_same_hospitals_is_not_signed() -> None:
+    ours, theirs = opened(), opened(template(max_charged_attempts=5))
+    assert ours.identity.public == theirs.identity.public
+    state = reach(theirs, Certifying)
+    announcement = message_of(state.outbound(1))
+    check_published(ours.policy, announcement.published)  # everybody's signatures are good
+    with refused(Check.SUM_CONTEXT):
+        sign_sum(
+            ours.hospitals[1],
+            SumReceived(announcement, state.total),
+            standing=Standing(entered=(1, 1)),
+            base_model_hash=theirs.base_model_hash,
+            next_model_hash=lambda _total: bytes(32),
+        )
+
+
 def message_of(messages: Iterable[Wire]) -> SumAnnouncement:
     (found,) = (message for message in messages if isinstance(message, SumAnnouncement))
     return found
