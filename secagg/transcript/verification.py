@@ -19,6 +19,7 @@ from secagg.crypto.hashing import Label
 from secagg.crypto.keys import KeyPair, is_canonical, is_low_order
 from secagg.crypto.secret import Secret
 from secagg.crypto.signatures import verify
+from secagg.errors import PeerViolation
 from secagg.policy import Policy
 from secagg.rounds.machine import SERVER, ascending, require
 from secagg.rounds.r4_unmasking import check_survivors
@@ -245,6 +246,5 @@ def _total(transcript: Transcript, policy: Policy) -> NDArray[np.int64]:
     try:
         words = unpack(transcript.total, policy.ring.bits, policy.vector.dimension)
     except ValueError as error:
-        require(False, Check.SUM_MATCHES, SERVER, str(error))
-        raise
+        raise PeerViolation(Check.SUM_MATCHES, SERVER, str(error)) from None
     return policy.ring.decode(words)
