@@ -276,8 +276,9 @@ class Run:
         self._each(mutants, near=False)
 
     def _must_pass(self, tests: Sequence[str]) -> None:
-        if broken := failing(self._copies[0], tests):
-            sys.exit(f"{broken} fails without any mutant; mend it first")
+        for each in tests:
+            if broken := failing(self._copies[0], [each]):
+                sys.exit(f"{broken} fails without any mutant; mend it first")
 
     def _each(self, mutants: Iterator[Mutant], *, near: bool) -> list[Mutant]:
         known, drawn = done(self._results), []
@@ -321,7 +322,8 @@ def main() -> int:
         trial = Run(copies, options.results)
         drawn = trial.near(islice(filter(is_fault, places), options.count))
         known = done(options.results)
-        trial.last(mutant for mutant in drawn if not known[mutant].by)
+        if left := [mutant for mutant in drawn if not known[mutant].by]:
+            trial.last(iter(left))
     known = done(options.results)
     survivors = [known[mutant] for mutant in drawn if not known[mutant].by]
     for each in survivors:
