@@ -2,8 +2,8 @@
 
     python -m tests.fuzz.run client --seconds 1800 [--corpus DIRECTORY]
 
-Linux only (atheris). Ends with exit status 0 and a line that says how many inputs were tried; a
-finding ends it at once, with the input in the corpus directory.
+Linux only (atheris). A line a minute says how many inputs were tried; the last one comes at the
+end, with exit status 0. A finding ends it at once, with the input in the corpus directory.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ with atheris.instrument_imports(include=["secagg", "party"]):
 
 MEMORY_MB = 1024
 SECONDS_PER_INPUT = 20
+MINUTE = 60
 
 
 def main() -> None:
@@ -38,17 +39,20 @@ def main() -> None:
     corpus.mkdir(parents=True, exist_ok=True)
     for seed in seeds():
         (corpus / hashlib.sha256(seed).hexdigest()[:16]).write_bytes(seed)
-    tried = 0
+    tried, told = 0, 0.0
 
     def one_input(data: bytes) -> None:
-        nonlocal tried
+        nonlocal tried, told
         tried += 1
         target(data)
         used = time.process_time()
+        if used < told + MINUTE and used < options.seconds:
+            return
+        told = used
+        found = {"target": options.target, "inputs": tried, "cpu_seconds": round(used)}
+        sys.stdout.write(json.dumps(found) + "\n")
+        sys.stdout.flush()
         if used >= options.seconds:
-            found = {"target": options.target, "inputs": tried, "cpu_seconds": round(used)}
-            sys.stdout.write(json.dumps(found) + "\n")
-            sys.stdout.flush()
             os._exit(0)  # the fuzzer's own loop has no end
 
     atheris.Setup(
