@@ -16,7 +16,7 @@ from secagg.crypto.hashing import Label
 from secagg.errors import DecodeError
 from secagg.policy import MAX_RECOMPUTED, Policy, VectorSpec, checked
 from secagg.rounds.machine import ServerStep
-from secagg.rounds.r5_certification import Certifying, Concluded
+from secagg.rounds.r5_certification import Certifying, Concluded, SumReceived, sign_sum
 from secagg.rounds.session import ServerSession
 from secagg.simulate import Cohort
 from secagg.transcript.evidence import (
@@ -242,3 +242,21 @@ def test_a_policy_that_would_have_everybody_download_too_much_is_refused() -> No
     with pytest.raises(DecodeError, match="recompute"):
         checked(msgspec.structs.replace(recomputing(), vector=large))
     checked(msgspec.structs.replace(template(4), vector=large))
+
+
+def test_signing_itself_demands_the_recomputed_sum() -> None:
+    """Whatever the shell around it does: without the sum, or with another one, nobody signs."""
+    cohort = published_cohort()
+    state = cohort.server.state
+    assert isinstance(state, Certifying)
+    announcement = SumAnnouncement(state.attempt.session, state.published)
+    for recomputed in (None, state.total + 1):
+        with refused(Check.SUM_RECOMPUTED):
+            sign_sum(
+                cohort.hospitals[1],
+                SumReceived(announcement, state.total),
+                standing=cohort.standings[1],
+                base_model_hash=cohort.base_model_hash,
+                next_model_hash=cohort.next_model_hash,
+                recomputed=recomputed,
+            )
